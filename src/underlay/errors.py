@@ -1,0 +1,47 @@
+"""The exceptions of underlay, one sentence each.
+
+Every class carries the exit code that the command line ends with, so that no caller maps errors
+to numbers a second time.
+"""
+
+from __future__ import annotations
+
+from pyinfra.api.exceptions import DeployError
+
+from underlay.exit_codes import ExitCode
+
+
+class UnderlayError(Exception):
+    """Something that a user can act on; the text says where, what, got and do."""
+
+    exit_code = ExitCode.ERROR
+
+
+class SettingsError(UnderlayError, DeployError):
+    """Settings of one or more hosts are not valid; lists every problem at once."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InventoryError(UnderlayError, DeployError):
+    """The inventory is missing, empty, or a limit selects nobody."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UnreachableError(UnderlayError):
+    """A host could not be reached or dropped out of the run."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class ClusterError(UnderlayError, DeployError):
+    """The Kubernetes API could not be reached or refused what was asked."""
+
+
+class LabError(UnderlayError):
+    """A lab could not be built, started or asked."""
+
+
+class RenderError(UnderlayError, DeployError):
+    """A template is missing or was given too few values."""
