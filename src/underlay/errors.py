@@ -29,6 +29,12 @@ class InventoryError(UnderlayError, DeployError):
     exit_code = ExitCode.USAGE
 
 
+class UsageError(UnderlayError):
+    """An option or a file given on the command line cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
 class UnreachableError(UnderlayError):
     """A host could not be reached or dropped out of the run."""
 
@@ -37,6 +43,10 @@ class UnreachableError(UnderlayError):
 
 class ClusterError(UnderlayError, DeployError):
     """The Kubernetes API could not be reached or refused what was asked."""
+
+
+class ApiSilentError(ClusterError):
+    """The Kubernetes API gave no answer at all; it may in a moment."""
 
 
 class LabError(UnderlayError):

@@ -1,0 +1,1 @@
+"""The address plan, pure: which networks overlap, and what tunnels on each other leave over."""

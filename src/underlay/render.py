@@ -1,0 +1,48 @@
+"""The one jinja environment: `render("sysctl/90-underlay.conf.j2", keys=...)`.
+
+The rule: a template gets plain values and every one it names; a missing value is an error, never an
+empty string in a configuration file.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+
+from underlay.errors import RenderError
+
+
+def render(template: str, **values: object) -> str:
+    """The text of one template below `templates/`; RenderError names the template and the value."""
+    try:
+        return _environment().get_template(template).render(**values)
+    except TemplateError as error:
+        raise RenderError(f"template {template}: {error}") from error
+
+
+def source(template: str) -> str:
+    """The text of a file below `templates/` as it is."""
+    for folder in _folders():
+        if (folder / template).is_file():
+            return (folder / template).read_text()
+    raise RenderError(f"template {template}: not found; reinstall underlay")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_folders()),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - configuration files, not HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _folders() -> list[Path]:
+    """A wheel carries the templates inside the package; an editable install has them beside it."""
+    package = Path(__file__).resolve().parent
+    return [package / "templates", package.parent.parent / "templates"]

@@ -1,0 +1,59 @@
+"""The shared `network` section: addresses, the CNI and the size of packets."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from underlay.settings.section import Section
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"not a network: {text!r}; write it as 10.244.0.0/16") from error
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise ValueError(f"not an address: {text!r}; write it as 192.0.2.10") from error
+
+
+Cidr = Annotated[str, AfterValidator(_network)]
+Address = Annotated[str, AfterValidator(_address)]
+
+Encapsulation = Literal[
+    "none", "vxlan", "vxlan-cross-subnet", "ipip", "ipip-cross-subnet", "wireguard", "udp", "ipsec"
+]
+
+
+class Network(Section):
+    """What lies beneath the pods.
+
+    address: this node's own address, None for the one of the route to its peers; node_cidr: where
+    the nodes' addresses are; node_prefix: bits of one node's pod block; encapsulation: flannel's
+    backend (`none` is host-gw) or Calico's; bgp: Calico's BIRD; typha: Calico's fan-out; mtu: of
+    the path between the nodes, None for what their interfaces say; remote_cidrs: name -> network of
+    other clusters, sites and IPsec selectors.
+    """
+
+    KEY: ClassVar[str] = "network"
+
+    address: Address | None = None
+    node_cidr: Cidr | None = None
+    pod_cidr: Cidr | None = None
+    service_cidr: Cidr | None = None
+    node_prefix: int | None = Field(default=None, ge=8, le=128)
+    max_pods: int = Field(default=110, ge=1, le=5000)
+    cni: Literal["none", "flannel", "calico"] = "none"
+    encapsulation: Encapsulation = "vxlan"
+    bgp: bool = False
+    typha: bool = False
+    mtu: int | None = Field(default=None, ge=576, le=65535)
+    remote_cidrs: dict[str, Cidr] = Field(default_factory=dict)
+    node_local_dns: Address | None = None
