@@ -1,0 +1,1 @@
+"""What is: one module per tool, no feature known."""
