@@ -1,0 +1,25 @@
+"""The one explicit list of features; adding a feature is one line here."""
+
+from __future__ import annotations
+
+from underlay.features import kernel_modules, kube_proxy, preflight, sysctl, wireguard
+from underlay.features.model import Feature
+from underlay.settings import Section
+from underlay.settings.cluster import Cluster
+from underlay.settings.network import Network
+
+FEATURES: tuple[Feature, ...] = (
+    kernel_modules.FEATURE,
+    sysctl.FEATURE,
+    kube_proxy.FEATURE,
+    preflight.FEATURE,
+    wireguard.FEATURE,
+)
+
+#: Sections that no single feature owns.
+SHARED: tuple[type[Section], ...] = (Cluster, Network)
+
+
+def all_sections() -> tuple[type[Section], ...]:
+    """Every section of every feature, in the order of FEATURES."""
+    return (*SHARED, *(section for feature in FEATURES for section in feature.sections))

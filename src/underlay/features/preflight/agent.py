@@ -1,0 +1,171 @@
+"""The agent on a node: the text that starts it, the commands around it, what it answers. Pure.
+
+The rule: three short commands per node (start, probe, collect) and nothing of them stays; the agent
+ends by itself when the controller is gone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from underlay.features.preflight.plan import SMALL, UDP_OVER_IPV4, Plan
+
+#: Seconds without a sign of the controller after which an agent ends, below the promised 30, and
+#: its end in any case.
+LEASE = 27
+DEADLINE = 170
+#: Where the search for the largest packet starts: what every IPv4 path must carry.
+SMALLEST = 576
+
+
+@dataclass(frozen=True)
+class Started:
+    """What an agent said when it began to listen.
+
+    clock: the node's time when it started; states: (protocol, port) -> listening,
+    served or why not.
+    """
+
+    folder: str
+    pid: int
+    clock: float
+    synchronised: bool | None
+    tool: str
+    root: bool
+    states: Mapping[tuple[str, int], str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer of one probe. kind: flow, icmp, mtu or dns; extra: size, or sizes of a search."""
+
+    kind: str
+    protocol: str
+    peer: int | str
+    port: int | str
+    extra: Any
+    verdict: str
+    detail: str
+    milliseconds: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What one listener got from one source, and the address it came from."""
+
+    protocol: str
+    port: int
+    source: int
+    address: str
+    count: int
+    largest: int
+
+
+def source() -> str:
+    """The program that is sent to every node."""
+    return (Path(__file__).parent / "files/agent.py").read_text()
+
+
+def message(
+    plan: Plan, name: str, *, run: str, wait: float, dns: Iterable[tuple[str, str, str]]
+) -> str:
+    """What one agent is told, as the one argument of its command line.
+
+    run: 16 hex digits; wait: seconds of one probe; dns: (udp or tcp, server, name).
+    """
+    names = list(plan.targets)
+    number = {each: at for at, each in enumerate(names)}
+    own = plan.targets[name]
+    flows: list[list[Any]] = []
+    carriers: dict[str, int] = {}
+    for use, peer in plan.flows(name):
+        flows.append([use.protocol, use.port, number[peer], SMALL])
+        if use.full_size:
+            size = min(own.mtu, plan.targets[peer].mtu) - UDP_OVER_IPV4
+            flows.append([use.protocol, use.port, number[peer], size])
+            carriers.setdefault(peer, use.port)
+    peers = [target for one, target in plan.pairs if one == name]
+    found = {
+        "run": run, "me": number[name], "address": own.address, "wait": wait,
+        "lease": LEASE, "deadline": DEADLINE, "dns": [list(row) for row in dns],
+        "peers": [[t.name, t.address, t.mtu] for t in plan.targets.values()],
+        "listen": [list(row) for row in plan.listens(name)],
+        "flows": flows, "icmp": [number[peer] for peer in peers],
+        "mtu": [
+            [number[peer], carriers.get(peer, 0), SMALLEST, min(own.mtu, plan.targets[peer].mtu)]
+            for peer in peers
+        ],
+    }  # fmt: skip
+    return base64.b64encode(zlib.compress(json.dumps(found).encode(), 9)).decode()
+
+
+def start_command(argument: str) -> str:
+    """Start the agent, whose text comes on standard input."""
+    return f"python3 -IS - {shlex.quote(argument)}"
+
+
+def probe_command(folder: str, pid: int, served: Sequence[tuple[int, str, int]]) -> str:
+    """Let the probes go, hold the lease while they run, print their results.
+
+    The dots fail to be written when the controller is gone, which ends the shell and so the lease.
+    """
+    go = shlex.quote(json.dumps([list(row) for row in served], separators=(",", ":")))
+    return (
+        f"cd {shlex.quote(folder)} || exit 9; printf %s {go} > go.new && mv go.new go"
+        f" && kill -USR1 {pid};"
+        " while [ ! -e results ]; do : > lease || exit 9; echo .; sleep 0.5 2>/dev/null || sleep 1;"
+        " done; cat results"
+    )
+
+
+def collect_command(folder: str, pid: int) -> str:
+    """Stop the agent, print what arrived, remove its folder, say whether the process is gone."""
+    place = shlex.quote(folder)
+    alive = f"kill -0 {pid} 2>/dev/null"
+    return (
+        f"cd {place} && : > stop && kill -USR1 {pid}; i=0; while {alive} && [ $i -lt 20 ]; do"
+        " i=$((i+1)); sleep 0.2 2>/dev/null || sleep 1; done;"
+        f" cat {place}/arrivals 2>/dev/null; cd /; rm -rf {place}; echo;"
+        f" if {alive}; then echo alive; else echo gone; fi"
+    )
+
+
+def started(lines: Iterable[str]) -> Started:
+    """From the output of the start; ValueError when it is not the agent's."""
+    found = _json_line(lines, "folder")
+    return Started(
+        str(found["folder"]), int(found["pid"]), float(found["clock"]), found["synchronised"],
+        str(found["tool"]), found["uid"] == 0,
+        {(str(protocol), int(port)): str(state) for protocol, port, state in found["listeners"]},
+    )  # fmt: skip
+
+
+def results(lines: Iterable[str]) -> list[Row]:
+    """From the output of the probes; ValueError when they did not come to their end."""
+    return [Row(*row) for row in _json_line(lines, "results")["results"]]
+
+
+def arrivals(lines: Sequence[str]) -> tuple[list[Arrival], bool]:
+    """What arrived, and whether the agent is gone."""
+    gone = bool(lines) and lines[-1].strip() == "gone"
+    return [Arrival(*row) for row in _json_line(lines, "arrivals")["arrivals"]], gone
+
+
+def _json_line(lines: Iterable[str], key: str) -> dict[str, Any]:
+    """The one line that is an object with this key; a login message may be around it."""
+    for line in lines:
+        if line.startswith("{"):
+            try:
+                found = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(found, dict) and key in found:
+                return found
+    raise ValueError(f"no {key} in its output")

@@ -1,0 +1,95 @@
+"""Who probes whom: the flows of every node, and their sample above a number of nodes. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from underlay.features.preflight.ports import CONTROL_PLANE, EVERYONE, Use, etcd_members
+
+#: Size of a small datagram's payload, and what IPv4 and UDP put around it.
+SMALL = 64
+UDP_OVER_IPV4 = 28
+
+
+@dataclass(frozen=True)
+class Target:
+    """One node as others reach it."""
+
+    name: str
+    address: str
+    mtu: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every node listens on and asks. Flows are (source, target) by use.
+
+    seed: of the sample, None when every pair is asked.
+    """
+
+    targets: Mapping[str, Target]
+    uses: tuple[Use, ...]
+    pairs: tuple[tuple[str, str], ...]
+    members: Mapping[str, frozenset[str]]
+    seed: int | None
+
+    def flows(self, source: str) -> Iterator[tuple[Use, str]]:
+        """What one node asks, and of whom."""
+        peers = [target for one, target in self.pairs if one == source]
+        for use in self.uses:
+            if source in self.members[use.sources]:
+                yield from ((use, peer) for peer in peers if peer in self.members[use.targets])
+
+    def listens(self, name: str) -> list[tuple[str, int]]:
+        """Protocol and port that this node must answer on."""
+        found = ((u.protocol, u.port) for u in self.uses if name in self.members[u.targets])
+        return list(dict.fromkeys(found))
+
+
+def plan(
+    targets: Mapping[str, Target],
+    uses: Sequence[Use],
+    groups: Mapping[str, Sequence[str]],
+    *,
+    mesh_up_to: int,
+    sample: int,
+    seed: int,
+) -> Plan:
+    """Every pair up to `mesh_up_to` nodes; above it O(n*k) pairs chosen by `seed`."""
+    names = list(targets)
+    members = {
+        group: frozenset(
+            names if group == EVERYONE else (n for n in groups.get(group, ()) if n in targets)
+        )
+        for use in uses
+        for group in (use.sources, use.targets)
+    }
+    if len(names) <= mesh_up_to:
+        every = tuple((a, b) for a in names for b in names if a != b)
+        return Plan(targets, tuple(uses), every, members, None)
+    chosen = _sampled(names, groups, sample, random.Random(seed))  # noqa: S311 - not a secret
+    return Plan(targets, tuple(uses), chosen, members, seed)
+
+
+def _sampled(
+    names: Sequence[str], groups: Mapping[str, Sequence[str]], sample: int, chance: random.Random
+) -> tuple[tuple[str, str], ...]:
+    """Each etcd pair, each node and the control plane both ways, and k random peers per node."""
+    known = set(names)
+    control = [name for name in groups.get(CONTROL_PLANE, ()) if name in known]
+    etcd = [name for name in groups.get(etcd_members(groups), ()) if name in known]
+    found: dict[tuple[str, str], None] = {}
+    for one in etcd:
+        found.update(dict.fromkeys((one, other) for other in etcd if other != one))
+    for name in names:
+        for leader in control:
+            if leader != name:
+                found[(name, leader)] = found[(leader, name)] = None
+        others = [other for other in names if other != name]
+        found.update(
+            dict.fromkeys((name, o) for o in chance.sample(others, min(sample, len(others))))
+        )
+    order = {name: number for number, name in enumerate(names)}
+    return tuple(sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]])))

@@ -1,0 +1,100 @@
+"""What a backup takes of one node, and how it differs from the node now. Pure.
+
+Files as they are, and what commands print of rules that live in the kernel only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+
+#: Folders and files of CNIs, by shell pattern.
+FILES = ("/etc/cni/net.d/*", "/run/flannel/subnet.env", "/etc/kube-flannel/*", "/etc/calico/*")
+_KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s"
+_CALICO = (
+    "ippools", "felixconfigurations", "bgpconfigurations", "bgppeers", "clusterinformations",
+    "ipamconfigs",
+)  # fmt: skip
+
+#: Name of a dump -> shell text that prints it, nothing where the node does not have it.
+DUMPS = {
+    "iptables-save": "iptables-save",
+    "ip6tables-save": "ip6tables-save",
+    "nft-ruleset": "nft list ruleset",
+    "ipset-save": "ipset save",
+    "cni-bin": "cd /opt/cni/bin && sha256sum *",
+    "kube-flannel-cfg.yaml": f"{_KUBECTL} get configmaps --all-namespaces -o yaml"
+    " --field-selector metadata.name=kube-flannel-cfg",
+    "calico-config.yaml": f"{_KUBECTL} get configmaps --all-namespaces -o yaml"
+    " --field-selector metadata.name=calico-config",
+    **{
+        f"calico-{kind}.yaml": f"{_KUBECTL} get {kind}.crd.projectcalico.org -o yaml"
+        for kind in _CALICO
+    },
+}
+MARK = "@@file "
+END = "@@end"
+#: Dumps that count packets or carry a date: what changes by itself is not compared.
+VOLATILE = ("iptables-save", "ip6tables-save", "nft-ruleset", "ipset-save")
+
+
+def command() -> str:
+    """The one command that prints everything of a node, each part in base64."""
+    files = " ".join(FILES)
+    parts = [
+        f'for f in {files}; do [ -f "$f" ] && printf \'\\n{MARK}files%s\\n\' "$f"'
+        ' && base64 < "$f"; done'
+    ]
+    parts += [
+        f"printf '\\n{MARK}dumps/{name}\\n'; ( {text} ) 2>/dev/null </dev/null | base64"
+        for name, text in DUMPS.items()
+    ]
+    return "; ".join([*parts, f"printf '\\n{END}\\n'"])
+
+
+def parse(lines: Sequence[str]) -> dict[str, bytes]:
+    """Path in the backup -> content, without empty dumps; ValueError when it broke off."""
+    if END not in lines:
+        raise ValueError("the node's answer broke off before its end")
+    texts: dict[str, list[str]] = {}
+    name = ""
+    for line in lines:
+        if line.startswith(MARK):
+            name = posixpath.normpath(line[len(MARK) :])
+            if name.startswith(("..", "/")):
+                raise ValueError(f"a path leads out of the backup (got {name!r})")
+            texts[name] = []
+        elif name and line != END:
+            texts[name].append(line)
+    try:
+        found = {name: base64.b64decode("".join(text)) for name, text in texts.items()}
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from error
+    return {name: data for name, data in found.items() if data or name.startswith("files/")}
+
+
+def differences(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> Iterator[str]:
+    """One line per part that a restore would write, remove or leave to a person."""
+    for name in sorted({*before, *now}):
+        where = name.removeprefix("files")
+        if name.startswith("dumps/"):
+            kind = name.removeprefix("dumps/")
+            same = before.get(name) == now.get(name)
+            if not same and kind not in VOLATILE:
+                yield f"compare {kind}: it is different now"
+        elif name not in now:
+            yield f"write   {where}: it is gone"
+        elif name not in before:
+            yield f"remove  {where}: it was not there"
+        elif before[name] != now[name]:
+            old, new = (
+                one.decode(errors="replace").splitlines() for one in (now[name], before[name])
+            )
+            changed = sum(
+                line[:1] in "+-" and line[:3] not in ("+++", "---")
+                for line in difflib.unified_diff(old, new, lineterm="")
+            )
+            yield f"write   {where}: {changed} lines differ"

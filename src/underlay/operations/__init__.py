@@ -1,0 +1,1 @@
+"""How to change: one module per tool, mirrors `facts`; no feature known."""

@@ -1,0 +1,289 @@
+"""Kernel settings of a host: live now, and at boot through one file of ours.
+
+The rule: what a key was before us is in the journal before it is changed, and comes back when the
+key is no longer wanted. A value the kernel refuses undoes the whole change.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from underlay import conntrack, journal
+from underlay.facts.sysctl import KernelSettings, Sysctls, proc_path
+from underlay.operations import outcome
+from underlay.operations.files import append_entry, remove_file, write_file
+from underlay.render import render
+
+PATH = "/etc/sysctl.d/90-underlay.conf"
+CHANGE = "sysctl"
+
+MAX = "net.netfilter.nf_conntrack_max"
+BUCKETS = "net.netfilter.nf_conntrack_buckets"
+
+#: Writing one of these, changed, resets keys with its prefix to defaults: it comes before them, and
+#: they are written again even where they had the wanted value.
+FIRST = {
+    "net.ipv4.ip_forward": "net.ipv4.conf.",
+    "net.ipv4.conf.all.forwarding": "net.ipv4.conf.",
+    "net.ipv6.conf.all.forwarding": "net.ipv6.conf.",
+}
+
+#: Which module brings keys with this prefix.
+MODULES = {
+    "net.netfilter.": "nf_conntrack",
+    "net.bridge.": "br_netfilter",
+    "net.ipv4.vs.": "ip_vs",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One declared value.
+
+    value: as written to the kernel, `auto` for a conntrack size; at_least: a higher live value is
+    kept, as a newer kernel's default.
+    """
+
+    value: str
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do on one host: `live` are writes in order, `text` our file (None for none)."""
+
+    text: str | None
+    rewrite: bool
+    live: tuple[tuple[str, str], ...]
+    previous: Mapping[str, str]
+    restored: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether the host is as wanted already."""
+        return not (self.rewrite or self.live)
+
+
+@operation()
+def settings(wanted: Mapping[str, Wanted]) -> Generator[PyinfraCommand, None, None]:
+    """
+    Keep kernel settings, now and at boot.
+
+    + wanted: key to declared value; an empty mapping gives back everything
+    """
+    keys = dict.fromkeys([*wanted, *_possibly_ours(wanted)])
+    found = host.get_fact(Sysctls, keys=tuple(keys), path=PATH, change=CHANGE)
+    if found is None:
+        return
+    restored = previous_values(found.entries)
+    if set(restored) - set(found.values):
+        # keys of an earlier run that are wanted no longer: their live values are needed too
+        every = tuple(dict.fromkeys([*keys, *restored]))
+        found = host.get_fact(Sysctls, keys=every, path=PATH, change=CHANGE) or found
+    steps = plan(found, wanted)
+    for text in steps.notes:
+        outcome.note(host, text)
+    if steps.problems:
+        yield from outcome.fail(*(f"{host.name}: {text}" for text in steps.problems))
+    elif steps.empty:
+        host.noop(f"{len(wanted)} settings are live and in {PATH}")
+    else:
+        outcome.show_change(host, PATH, found.text or "", steps.text or "")
+        before = "".join(f"{key} = {found.values.get(key, '')}\n" for key, _ in steps.live)
+        after = "".join(f"{key} = {value}\n" for key, value in steps.live)
+        outcome.show_change(host, "live values", before, after)
+        yield StringCommand("sh", "-c", shlex.quote(script(steps, found)))
+
+
+def plan(found: KernelSettings, wanted: Mapping[str, Wanted]) -> Plan:
+    """Compare a host with what is declared."""
+    problems = [text for key in wanted for text in _refusals(found, key)]
+    if problems:
+        return Plan(None, False, (), {}, (), tuple(problems))
+    declared, notes = resolve(found, wanted)
+    previous = previous_values(found.entries)
+    gone = {key: value for key, value in previous.items() if key not in declared}
+    text = render("sysctl/90-underlay.conf.j2", values=declared) if declared else None
+    live = _writes(found, {**gone, **declared})
+    first_time = {key: found.values[key] for key in declared if key not in previous}
+    rewrite = text != found.text or bool(gone) or bool(first_time)
+    told = (*notes, *_disputes(found, declared))
+    return Plan(text, rewrite, live, first_time, tuple(sorted(gone)), (), told)
+
+
+def _writes(found: KernelSettings, targets: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What to write to the kernel, in order."""
+    changed = {key for key, value in targets.items() if found.values.get(key, value) != value}
+    reset = tuple(prefix for key, prefix in FIRST.items() if key in changed)
+    order = [key for key in FIRST if key in changed]
+    order += [
+        key
+        for key in targets
+        if key not in FIRST and key in found.values and (key in changed or key.startswith(reset))
+    ]
+    return tuple((key, targets[key]) for key in order)
+
+
+def resolve(
+    found: KernelSettings, wanted: Mapping[str, Wanted]
+) -> tuple[dict[str, str], list[str]]:
+    """The values to declare on this host, and notes where a higher live value is kept."""
+    declared: dict[str, str] = {}
+    notes: list[str] = []
+    maximum = 0
+    for key, setting in wanted.items():
+        value = setting.value
+        if key == MAX and value == "auto":
+            value = str(conntrack.table_size(cores=found.cores, memory_bytes=found.memory))
+        if key == BUCKETS:
+            sized = conntrack.buckets(maximum) if value == "auto" else conntrack.rounded(int(value))
+            value = str(sized)
+        live = previous_values(found.entries).get(key, found.values[key])
+        if setting.at_least and _higher(live, value):
+            notes.append(f"{key}: was {live} before and is kept, because {value} is a minimum")
+            value = live
+        if key == MAX:
+            maximum = int(value)
+        declared[key] = value
+    return declared, notes
+
+
+def kube_proxy_size(found: KernelSettings) -> int | None:
+    """What the kube-proxy that runs here computes for the table; None when it leaves it alone."""
+    proxy = found.kube_proxy
+    if proxy is None:
+        return None
+    return conntrack.kube_proxy_table_size(
+        proxy.version, found.cores, proxy.max_per_core, proxy.minimum
+    )
+
+
+def previous_values(entries: Sequence[journal.Entry]) -> dict[str, str]:
+    """What each key we still hold was before us."""
+    held: dict[str, str] = {}
+    for entry in entries:
+        found = entry.data.get("previous")
+        if isinstance(found, dict):
+            held.update({str(key): str(value) for key, value in found.items()})
+        restored = entry.data.get("restored")
+        for key in restored if isinstance(restored, list) else []:
+            held.pop(str(key), None)
+    return held
+
+
+def script(steps: Plan, found: KernelSettings) -> str:
+    """One shell text: journal, live values, file; any refusal puts back what was written."""
+    # in the same order: what resets others comes first on the way back too
+    back = "; ".join(_write(key, found.values[key]) + " 2>/dev/null || :" for key, _ in steps.live)
+    lines = ["set -e", f"undo() {{ {back or ':'}; }}", _entry("previous", dict(steps.previous))]
+    for key, value in steps.live:
+        refused = f"sysctl {key}: the kernel refused {value!r}; correct it in the inventory"
+        lines.append(
+            f"{_write(key, value)} 2>/dev/null ||"
+            f" {{ undo; echo {shlex.quote(refused)} >&2; exit 1; }}"
+        )
+    lines += _confirm(steps.live)
+    if steps.rewrite:
+        lines.append(remove_file(PATH) if steps.text is None else write_file(PATH, steps.text))
+    # after the fact: a run cut short before this line gives them back again
+    lines.append(_entry("restored", list(steps.restored)))
+    return "\n".join(line for line in lines if line)
+
+
+def _entry(event: str, found: dict[str, str] | list[str]) -> str:
+    if not found:
+        return ""
+    return append_entry(CHANGE, journal.Entry(outcome.now(), outcome.RUN, event, {event: found}))
+
+
+def _write(key: str, value: str) -> str:
+    return f"printf '%s\\n' {shlex.quote(value)} > {shlex.quote(proc_path(key))}"
+
+
+def _confirm(live: Sequence[tuple[str, str]]) -> list[str]:
+    """Some keys take a value and make another of it; that is a refusal too."""
+    if not live:
+        return []
+    paths = " ".join(shlex.quote(proc_path(key)) for key, _ in live)
+    lines = ["nl='\n'", f"got=\"$nl$(grep -sH '' {paths} | tr -s '\\t ' '  ')$nl\""]
+    for key, value in live:
+        other = f"sysctl {key}: the kernel made another value of {value!r}; write the one it keeps"
+        lines.append(
+            f'case "$got" in *"$nl"{shlex.quote(f"{proc_path(key)}:{value}")}"$nl"*) ;;'
+            f" *) undo; echo {shlex.quote(other)} >&2; exit 1 ;; esac"
+        )
+    return lines
+
+
+def _refusals(found: KernelSettings, key: str) -> list[str]:
+    if key not in found.values:
+        module = next((m for prefix, m in MODULES.items() if key.startswith(prefix)), None)
+        do = (
+            f"load the module {module} first (deploys/kernel_modules.py)"
+            if module
+            else "check its spelling, or take it out for this kernel"
+        )
+        return [f"sysctl {key}: this kernel has no such setting; {do}"]
+    if key in found.read_only:
+        return [f"sysctl {key}: cannot be written here; set it on the host of this container"]
+    return []
+
+
+def _disputes(found: KernelSettings, declared: Mapping[str, str]) -> list[str]:
+    """Who else sets a declared key, at boot or while it runs."""
+    notes = []
+    for key, value in declared.items():
+        # our line names the key, so that no pattern reaches it
+        ours_name = PATH.rpartition("/")[2]
+        later = [
+            line
+            for line in found.lines
+            if line.key == key and line.path.rpartition("/")[2] > ours_name
+        ]
+        if later and later[-1].value != value:
+            line = later[-1]
+            does = "takes it out" if line.value is None else f"sets {line.value}"
+            notes.append(
+                f"{key}: {line.path} sorts after ours and {does} at boot instead of {value};"
+                " take the line out there"
+            )
+    return [*notes, *_kube_proxy(found, declared)]
+
+
+def _kube_proxy(found: KernelSettings, declared: Mapping[str, str]) -> list[str]:
+    """Releases differ in whether a lower computed value is written; a higher one always is."""
+    computed = kube_proxy_size(found)
+    if computed is None or MAX not in declared or str(computed) == declared[MAX]:
+        return []
+    verb = "raises it to" if computed > int(declared[MAX]) else "may lower it to"
+    version = found.kube_proxy.version if found.kube_proxy else ""
+    return [
+        f"{MAX}: kube-proxy {version} {verb} {computed} at every start instead of"
+        f" {declared[MAX]}; set conntrack.maxPerCore to 0 in its configuration"
+    ]
+
+
+def _possibly_ours(wanted: Mapping[str, Wanted]) -> list[str]:
+    """Keys a value depends on without being declared."""
+    return [MAX] if BUCKETS in wanted else []
+
+
+def _higher(live: str, value: str) -> bool:
+    """Whether a live value is at least as high in every field, and higher in one."""
+    try:
+        now, want = [int(word) for word in live.split()], [int(word) for word in value.split()]
+    except ValueError:
+        return False
+    return (
+        len(now) == len(want)
+        and now != want
+        and all(a >= b for a, b in zip(now, want, strict=True))
+    )

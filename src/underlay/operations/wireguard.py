@@ -1,0 +1,223 @@
+"""WireGuard interfaces of a host, brought to what is wanted without dropping a live session.
+
+The rule: keys are made on the host and stay there; one script makes every change of a host, behind
+a guard when it may cut the way in.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Mapping, Sequence
+from ipaddress import ip_address, ip_network
+
+from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+
+from underlay.facts.wireguard import WireGuardHost
+from underlay.facts.wireguard_host import FOLDER, Host
+from underlay.operations import guard, outcome, wireguard_keys, wireguard_script
+from underlay.operations.wireguard_plan import (
+    SHARED,
+    Change,
+    Interface,
+    compare,
+    shared_files,
+)
+
+GUARD = "wireguard"
+Steps = Generator[PyinfraCommand, None, None]
+
+
+@operation()
+def keys(wanted: Sequence[Interface]) -> Steps:
+    """
+    Refuse what cannot work on this host, then make the private keys that are missing, here.
+
+    + wanted: its interfaces
+    """
+    found = read()
+    if found is None:
+        return
+    problems = refusals(found, wanted)
+    if problems:
+        yield from outcome.fail(*(f"{host.name}: {text}" for text in problems))
+        return
+    for text in notes(found, wanted):
+        outcome.note(host, f"{host.name}: {text}")
+    names = [interface.name for interface in wanted]
+    opened = [name for name in names if name in found.open_keys]
+    for name in opened:
+        outcome.note(host, f"{host.name}: others could read the key of {name}; rotate it")
+    missing = [name for name in names if name not in found.keys]
+    if missing or opened:
+        yield StringCommand("sh", "-c", shlex.quote(wireguard_script.make_keys(missing + opened)))
+    else:
+        host.noop("every interface has a key")
+
+
+@operation()
+def interfaces(wanted: Sequence[Interface], guard_seconds: int) -> Steps:
+    """
+    Bring the live interfaces, their files and units to what is wanted, and remove our others.
+
+    + wanted: every interface this host should have
+    + guard_seconds: how long a change that may cut SSH has to prove itself
+    """
+    found = read()
+    if found is None:
+        return
+    known, problems = wireguard_keys.of_peers(state, host, wanted, found)
+    if problems:
+        yield from outcome.fail(*(f"{host.name}: {text}" for text in problems))
+        return
+    changes = {interface: compare(found, interface, known[interface.name]) for interface in wanted}
+    gone = [name for name in found.ours if name not in {one.name for one in wanted}]
+    files = shared_files(found) if wanted else {}
+    todo = [interface for interface in wanted if changes[interface].reasons]
+    if not (todo or gone or files or _leftovers(found, wanted)):
+        host.noop(f"{len(wanted)} interfaces are as wanted")
+        return
+    _show(found, changes, gone)
+    for change in changes.values():
+        files.update(change.files)
+    off = not found.ip_forward and any(interface.forwards for interface in wanted)
+    text = wireguard_script.change(files, todo, gone, forwarding_was_off=off)
+    if not wanted:
+        text += "\n" + wireguard_script.remove_all(found.entries)
+    why = path_may_change(found, wanted, gone)
+    if not why:
+        yield StringCommand("sh", "-c", shlex.quote(text))
+        return
+    host.log(f"{host.name}: {why}; the host takes the change back unless SSH works afterwards")
+    save, back = wireguard_script.revert()
+    armed = guard.arm(GUARD, guard_seconds, save=save, revert=back)
+    guarded = f"set -e\n{armed}\n{text}\n{guard.released(GUARD)}"
+    yield StringCommand("sh", "-c", shlex.quote(guarded))
+    yield FunctionCommand(guard.confirm, [GUARD, guard_seconds], {})
+
+
+def read() -> Host | None:
+    """This host as it is."""
+    found: Host | None = host.get_fact(WireGuardHost, hashed=tuple(SHARED))
+    return found
+
+
+def refusals(found: Host, wanted: Sequence[Interface]) -> list[str]:
+    """Why interfaces cannot be made here, each with what to do."""
+    if not wanted:
+        return []
+    problems = [
+        f"{tool}: not installed; install {package}"
+        for tool, package in (
+            ("wg", "wireguard-tools"), ("ip", "iproute2"), ("flock", "util-linux"),
+            ("systemctl", "systemd, which starts the interfaces at boot"),
+        )
+        if tool not in found.tools
+    ]  # fmt: skip
+    if found.kernel == "missing" and not found.userspace:
+        problems.append(
+            "the kernel has no module wireguard and there is no userspace program; install the"
+            " kernel's extra modules, wireguard-go or boringtun"
+        )
+    for interface in wanted:
+        problems += _conflicts(found, interface)
+    return problems
+
+
+def _conflicts(found: Host, wanted: Interface) -> list[str]:
+    """Who else has this interface's name, port or routes."""
+    name = wanted.name
+    problems = []
+    live = found.links.get(name)
+    if live is not None and name not in found.ours:
+        problems.append(f"interface {name}: exists and is not ours; remove it or choose a name")
+    if wanted.port in found.ports and (live is None or live.port != wanted.port):
+        owner = next(
+            (dev for dev, link in found.links.items() if link.port == wanted.port and dev != name),
+            "another program",
+        )
+        problems.append(
+            f"UDP port {wanted.port}: taken by {owner} (Calico, flannel and Kilo use 51820 too);"
+            f" set another wireguard.overlays.{name}.port"
+        )
+    own = {str(ip_network(wanted.address, strict=False)), *wanted.routes}
+    for route in found.routes:
+        if route.to in own and route.device not in {name, ""} and not route.ours:
+            problems.append(
+                f"route {route.to}: leaves by {route.device} already; remove it, or say"
+                " `encapsulated` when the CNI carries pods itself"
+            )
+    return problems
+
+
+def notes(found: Host, wanted: Sequence[Interface]) -> list[str]:
+    """What works, and should be known."""
+    told = []
+    if wanted and found.kernel == "missing" and found.userspace:
+        told.append(
+            f"the kernel has no module wireguard; {found.userspace} carries the traffic in"
+            " userspace, several times slower"
+        )
+    forwarding = [interface.name for interface in wanted if interface.forwards]
+    if forwarding and "forward" in found.drops and found.firewall_tool == "":
+        told.append(
+            "forwarded packets are dropped by policy, and neither iptables nor nft is there to"
+            f" let those of {', '.join(forwarding)} pass"
+        )
+    for program in found.programs:
+        told += _beside(program, wanted)
+    return told
+
+
+def _beside(program: Sequence[str], wanted: Sequence[Interface]) -> list[str]:
+    """Pods use a tunnel only when their programs are told to; that is not ours to set."""
+    if not wanted:
+        return []
+    name, *words = program
+    addresses = [one.address.partition("/")[0] for one in wanted]
+    names = [one.name for one in wanted]
+    given = {part for word in words for part in word.split(",")}
+    if name == "kubelet" and not given & set(addresses):
+        return [
+            f"kubelet runs without --node-ip={addresses[0]}: what goes to this node goes past"
+            f" {names[0]}"
+        ]
+    if name == "flanneld" and not given & {*names, *addresses}:
+        return [f"flanneld runs without --iface={names[0]}: pods go past {names[0]}"]
+    return []
+
+
+def path_may_change(found: Host, wanted: Sequence[Interface], gone: Sequence[str]) -> str:
+    """Why this host's SSH may take another way after a change, "" when it cannot."""
+    if found.ssh is None:
+        return ""
+    client, server = found.ssh
+    for name in (*(one.name for one in wanted), *gone):
+        link = found.links.get(name)
+        if found.ssh_device == name:
+            return f"replies to this computer ({client}) leave by {name}"
+        if link and server in {address.partition("/")[0] for address in link.addresses}:
+            return f"SSH arrives at {server}, the address of {name}"
+    for interface in wanted:
+        through = (str(ip_network(interface.address, strict=False)), *interface.routes)
+        for network in through:
+            if ip_address(client) in ip_network(network):
+                return f"{client}, this computer, lies in {network} behind {interface.name}"
+    return ""
+
+
+def _leftovers(found: Host, wanted: Sequence[Interface]) -> bool:
+    """Files of a removal that was cut short."""
+    return not wanted and bool(found.hashes or found.keys)
+
+
+def _show(found: Host, changes: Mapping[Interface, Change], gone: Sequence[str]) -> None:
+    for name in gone:
+        host.log(f"{host.name}: {name}: not wanted here any more, will be removed")
+    for change in changes.values():
+        for reason in change.reasons:
+            host.log(f"{host.name}: {reason}")
+        for path, (text, _) in change.files.items():
+            if path.startswith(FOLDER):
+                outcome.show_change(host, path, found.files.get(path, ""), text)

@@ -1,0 +1,143 @@
+"""Shell text of a key's replacement: a member takes its new key while its peers learn it. Pure.
+
+The rule: each host decides by what it sees on the wire. A new key that gets no handshake in time is
+dropped on both sides, whether or not anybody can still reach the host to say so.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from pyinfra.api.command import StringCommand
+from typing_extensions import override
+
+from underlay.facts.script import ScriptFact
+from underlay.facts.wireguard_host import FOLDER
+from underlay.operations.wireguard_plan import safe
+
+#: Where jobs leave what came of them; nothing of it survives a boot.
+RUN = "/run/underlay-wireguard"
+#: Seconds before a member takes its new key, and how long both sides wait for a handshake.
+DELAY, PATIENCE = 1, 40
+
+
+class Ran(ScriptFact[list[str]]):
+    """What a script printed on a host."""
+
+    @override
+    def command(self, script: str) -> StringCommand:
+        return self.run({"out": script})
+
+    @override
+    def parse(self, readings: Mapping[str, list[str]]) -> list[str]:
+        return [line for line in readings["out"] if line]
+
+
+def next_key(interface: str) -> str:
+    """Make the new key beside the old one; prints the old and the new public key."""
+    key = f"{FOLDER}/{interface}.key"
+    return (
+        f"umask 077; wg genkey > {key}.next && sync {key}.next"
+        f" && wg pubkey < {key} && wg pubkey < {key}.next"
+    )
+
+
+def take(interface: str, peers: Mapping[str, str]) -> str:
+    """The job of the member itself. peers: public key -> overlay address."""
+    key = f"{FOLDER}/{interface}.key"
+    pings = "\n".join(f"  ping -c 1 -W 1 {address} >/dev/null 2>&1 &" for address in peers.values())
+    return _job(
+        interface,
+        f"""sleep {DELAY}
+began=$(date +%s)
+wg set {interface} private-key {key}.next
+while [ $(($(date +%s) - began)) -lt {PATIENCE} ]; do
+{pings}
+  wait
+  all=1
+  for peer in {" ".join(map(shlex.quote, peers))}; do fresh "$peer" "$began" || all=0; done
+  if [ $all = 1 ]; then sync {key}.next; mv -f {key}.next {key}; done_with rotated; exit; fi
+done
+wg set {interface} private-key {key}
+rm -f {key}.next
+done_with 'no handshake with the new key'""",
+    )
+
+
+def learn(interface: str, node: str, old: str, new: str, allowed_ips: Sequence[str]) -> str:
+    """The job of a peer: give the member's networks to its new key, and back without handshake."""
+    networks = ",".join(allowed_ips)
+    shared = f"{FOLDER}/psk/{interface}/{safe(node)}"
+    peers = f"{FOLDER}/{interface}.peers"
+    return _job(
+        interface,
+        f"""old={shlex.quote(old)} new={shlex.quote(new)}
+where=$(value endpoints "$old"); case $where in ''|'(none)') where= ;; esac
+alive=$(value persistent-keepalive "$old")
+began=$(date +%s)
+set -- peer "$new" allowed-ips {networks} persistent-keepalive "${{alive:-off}}"
+[ -z "$where" ] || set -- "$@" endpoint "$where"
+[ ! -s {shared} ] || set -- "$@" preshared-key {shared}
+wg set {interface} "$@"
+while [ $(($(date +%s) - began)) -lt {PATIENCE} ]; do
+  if fresh "$new" "$began"; then
+    wg set {interface} peer "$old" remove
+    sed "s|^PublicKey = $old\\$|PublicKey = $new|" {peers} > {peers}.new && sync {peers}.new
+    mv -f {peers}.new {peers}
+    done_with rotated; exit
+  fi
+  sleep 0.5
+done
+wg set {interface} peer "$old" allowed-ips {networks}
+wg set {interface} peer "$new" remove
+done_with 'no handshake with the new key'""",
+    )
+
+
+def result(interface: str) -> str:
+    """Prints what came of a job, nothing while it runs."""
+    return f"cat {RUN}/rotation-{interface}"
+
+
+def watch(address: str) -> str:
+    """Start to count lost packets to an overlay address, five a second."""
+    return (
+        f"mkdir -p {RUN}; ping -i 0.2 -W 1 {shlex.quote(address)} > {RUN}/watch 2>&1 </dev/null &"
+        f" echo $! > {RUN}/watch.pid"
+    )
+
+
+def counted() -> str:
+    """End the count; prints ping's summary."""
+    return (
+        f"kill -INT $(cat {RUN}/watch.pid); sleep 0.5; grep -E 'transmitted|^rtt' {RUN}/watch;"
+        f" rm -f {RUN}/watch {RUN}/watch.pid"
+    )
+
+
+def lost(summary: str) -> tuple[int, int, float]:
+    """(sent, lost, longest wait in seconds) from ping's summary; ValueError when it is none."""
+    words = summary.replace("/", " ").split()
+    if "transmitted," not in words or "received," not in words:
+        raise ValueError(f"no summary of ping: {summary[:80]!r}")
+    sent = int(words[0])
+    # WireGuard keeps packets back while a handshake is on its way
+    waited = float(words[words.index("=") + 3]) / 1000 if "=" in words else 0.0
+    return sent, sent - int(words[words.index("received,") - 1]), waited
+
+
+def _job(interface: str, body: str) -> str:
+    """A script that goes on when its connection is cut, and keeps the helper away meanwhile."""
+    state = f"{RUN}/rotation-{interface}"
+    text = f"""umask 077
+exec 9>{RUN}/lock
+flock 9
+value() {{ wg show {interface} "$1" | while read -r a b; do [ "$a" != "$2" ] || echo "$b"; done; }}
+fresh() {{ [ "$(value latest-handshakes "$1")" -ge "$2" ]; }}
+done_with() {{ echo "$1" > {state}.new; mv -f {state}.new {state}; }}
+{body}"""
+    return (
+        f"mkdir -p -m 0700 {RUN}; rm -f {state};"
+        f" setsid sh -c {shlex.quote(text)} >/dev/null 2>&1 </dev/null & echo started"
+    )

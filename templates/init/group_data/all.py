@@ -1,0 +1,24 @@
+"""Settings of every host. A group or a host that names a section replaces the whole section."""
+
+# modules that are loaded now and at every boot
+kernel_modules = {
+    "sets": ["kubernetes", "conntrack", "ipvs"],
+}
+
+# named profiles, then keys of your own over them
+sysctl = {
+    "profiles": ["kubernetes-node"],
+    "values": {
+        "net.core.somaxconn": {"at_least": 32768},
+    },
+}
+
+# deploys/proxy_mode.py migrates to `mode`, deploys/ipvs_migrate.py to ipvs
+kube_proxy = {
+    "mode": "iptables",
+    "ipvs": {"scheduler": "rr"},
+    # the node owns nf_conntrack_max, by the profile above
+    "conntrack": {"max_per_core": 0},
+    "canary": 1,
+    "batch_size": 1,
+}
