@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 venv: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv \
+		&& $(PYTHON) -m venv --clear $(VENV); }
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
@@ -22,3 +23,6 @@ test: venv
 
 test-full: venv
 	$(BIN)/python -m tests.run --full
+
+demo: venv
+	PATH="$(CURDIR)/$(BIN):$$PATH" underlay demo

@@ -17,6 +17,22 @@ from underlay.exit_codes import ExitCode
 
 #: subcommand -> (module that holds it as `command`, one-line help shown without importing it)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("underlay.cli.demo", "Migrate a lab cluster to IPVS and back, every command shown."),
+    "init": ("underlay.cli.init", "Write a starter: inventory, settings, deploys, CI workflow."),
+    "journal": ("underlay.cli.journal", "Which changes were made where, and how far they came."),
+    "preflight": ("underlay.cli.preflight", "Every check before a change, with the port matrix."),
+    "verify": ("underlay.cli.verify", "The checks that must hold after a change."),
+    "backup": ("underlay.cli.backup", "The CNI's configuration of every node, into a folder."),
+    "restore": ("underlay.cli.restore", "What putting such a backup back would change."),
+    "settings": ("underlay.cli.settings", "What every host will get, and where it came from."),
+    "sysctl-report": (
+        "underlay.cli.sysctl_report",
+        "Who sets each kernel setting, now and at boot.",
+    ),
+    "wireguard": (
+        "underlay.cli.wireguard",
+        "WireGuard overlays: plan as table and picture, rotate keys.",
+    ),
     "lab": ("underlay.cli.lab", "Real machines on one computer: up, status, ssh, exec, down."),
 }
 

@@ -1,0 +1,5 @@
+"""Apply the kernel settings of the inventory, now and at boot."""
+
+from underlay.features.sysctl.deploy import tune
+
+tune()

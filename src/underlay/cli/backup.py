@@ -1,0 +1,41 @@
+"""`underlay backup`: the CNI's configuration of every node, into a folder on this computer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import click
+
+from underlay import inventory
+from underlay.cli.data import DATA, parsed
+from underlay.exit_codes import ExitCode
+
+
+@click.command("backup")
+@click.argument("inventory_file", metavar="INVENTORY")
+@click.option("--output", help="Folder. Default: preflight.backup of the inventory.")
+@DATA
+def command(*, inventory_file: str, output: str | None, data: tuple[str, ...]) -> int:
+    """Take CNI files, firewall rules and CNI objects of every node; nothing is changed there.
+
+    An earlier backup in the folder is replaced only when every node was read. Exit code 5 when one
+    was not.
+    """
+    found = inventory.load(inventory_file, parsed(data))
+    from underlay.features.fleet import fleet_of
+    from underlay.features.preflight.backup import write_backup
+    from underlay.features.preflight.copying import take
+    from underlay.features.preflight.settings import Preflight
+
+    fleet = fleet_of(found)
+    folder = output or next(iter(fleet)).section(Preflight).backup
+    with inventory.connected(found) as hosts:
+        parts, failed = take(hosts)
+    for name, reason in failed.items():
+        click.echo(f"{name}: not taken: {reason}", err=True)
+    if failed:
+        click.echo(f"{folder}: left as it was; see the nodes above", err=True)
+        return ExitCode.UNREACHABLE
+    count = write_backup(folder, datetime.now(timezone.utc), parts)
+    click.echo(f"{folder}: {count} files of {len(parts)} nodes")
+    return ExitCode.PASSED
