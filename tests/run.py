@@ -10,37 +10,73 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
 class Tier:
-    """One group of tests: what to run and why it may be impossible here."""
+    """One group of tests: what to run, and what of the machine it needs.
+
+    packages: command -> package of the distribution that carries it.
+    """
 
     name: str
     commands: tuple[tuple[str, ...], ...]
-    missing: Callable[[], str | None] = lambda: None
+    packages: tuple[tuple[str, str], ...] = ()
+    root: bool = False
+
+    def missing(self) -> str | None:
+        """Why this tier cannot run here, after installing what can be installed; None if it can."""
+        if self.root and os.geteuid() != 0:
+            return "needs root"
+        return machine.install(dict(self.packages))
 
 
-def _pytest(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "pytest", "-q", *arguments)
+def _pytest(*folders: str, options: tuple[str, ...] = ()) -> tuple[tuple[str, ...], ...]:
+    """One pytest run of those folders that hold tests; pytest without a folder would run all."""
+    places = [ROOT / "tests" / folder for folder in folders]
+    paths = [
+        str(place.relative_to(ROOT))
+        for place in places
+        if place.is_file() or any(place.rglob("test_*.py"))
+    ]
+    return ((sys.executable, "-m", "pytest", "-q", *options, *paths),) if paths else ()
 
 
-TIERS = (
-    Tier(
-        "static",
-        (
-            (sys.executable, "-m", "ruff", "check", "."),
-            (sys.executable, "-m", "ruff", "format", "--check", "."),
-            (sys.executable, "-m", "mypy"),
+def tiers(full: bool) -> tuple[Tier, ...]:
+    """The tiers, cheapest first; `full` adds the minutes-long loops to the last ones."""
+    loops = () if full else ("-m", "not slow")
+    return (
+        Tier(
+            "static",
+            (
+                (sys.executable, "-m", "ruff", "check", "."),
+                (sys.executable, "-m", "ruff", "format", "--check", "."),
+                (sys.executable, "-m", "mypy"),
+                *_pytest("test_structure.py"),
+            ),
         ),
-    ),
-    Tier("pure", (_pytest("tests/unit"),)),
-)
+        Tier("pure", _pytest("unit", "cli", options=("-n", "2"))),
+        Tier("fixtures", _pytest("facts", "operations")),
+        Tier("fake", _pytest("fake", options=("-n", "2", *loops))),
+        Tier(
+            "netns",
+            _pytest("netns", options=loops),
+            packages=machine.NETNS_PACKAGES,
+            root=True,
+        ),
+        Tier(
+            "lab",
+            _pytest("lab", options=loops),
+            packages=machine.LAB_PACKAGES,
+            root=True,
+        ),
+    )
 
 
 def main() -> int:
@@ -52,18 +88,22 @@ def main() -> int:
     in_ci = os.environ.get("CI") == "true"
     failed: list[str] = []
     left_out: list[str] = []
-    for tier in TIERS:
+    for tier in tiers(options.full):
         if options.tier and tier.name not in options.tier:
             continue
+        if not tier.commands:
+            continue
+        print(f"== {tier.name}", flush=True)
+        started = time.monotonic()
         reason = tier.missing()
         if reason:
             left_out.append(f"{tier.name}: {reason}")
             continue
-        started = time.monotonic()
-        print(f"== {tier.name}", flush=True)
-        for command in tier.commands:
-            if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
-                failed.append(f"{tier.name}: {' '.join(command[2:])}")
+        failed += [
+            f"{tier.name}: {' '.join(command[2:])}"
+            for command in tier.commands
+            if subprocess.run(command, cwd=ROOT, check=False).returncode != 0
+        ]
         print(f"== {tier.name}: {time.monotonic() - started:.0f} s", flush=True)
     for line in left_out:
         print(f"left out  {line}")

@@ -1,0 +1,130 @@
+"""What must never end in exit 0, and must never be connected to before it is refused."""
+
+from __future__ import annotations
+
+import pytest
+from tests.cli.conftest import Project
+from tests.cli.listener import Listener
+
+#: One mistake of each kind, on different hosts and levels.
+SIX = {
+    "inventory.py": """
+control_plane = [("cp1", {{"ssh_hostname": "127.0.0.1", "ssh_port": {port},
+    "kube_proxy": {{"ipvs": {{"scheduler": "round"}}}}}})]
+worker = [("w1", {{"ssh_hostname": "127.0.0.1", "ssh_port": {port},
+    "sysctl": {{"values": {{"net.core.somaxconn": "many words"}}}}}}),
+    ("w2", {{"ssh_hostname": "127.0.0.1", "ssh_port": {port},
+    "sysctl": {{"profile": ["kubernetes-node"]}}}})]
+""",
+    "group_data/all.py": 'kernel_module = {"sets": ["kubernetes"]}\n',
+    "group_data/control_plane.py": 'kernel_modules = {"sets": ["kubernets"]}\n',
+    "group_data/worker.py": "",
+}
+#: The remedy or the thing, one per mistake.
+WORDS = (
+    "kube_proxy.ipvs.scheduler",
+    "net.core.somaxconn",
+    "did you mean 'profiles'?",
+    "kernel_module:",
+    "kubernets",
+    "worker",
+)
+
+
+def _six_mistakes(project: Project, listener: Listener) -> None:
+    for name, text in SIX.items():
+        project.write(name, text.format(port=listener.port) if name == "inventory.py" else text)
+    for group in ("all", "workers"):
+        path = project.folder / f"group_data/{group}.py"
+        if group == "workers":
+            path.unlink()
+
+
+@pytest.mark.parametrize("command", ["settings", "deploy", "dry"])
+def test_six_mistakes_are_six_problems_and_nobody_is_connected(
+    project: Project, listener: Listener, command: str
+) -> None:
+    _six_mistakes(project, listener)
+    done = {
+        "settings": lambda: project.underlay("settings", "inventory.py"),
+        "deploy": lambda: project.pyinfra("-y", "inventory.py", "deploys/sysctl.py"),
+        "dry": lambda: project.pyinfra("--dry", "inventory.py", "deploys/ipvs_migrate.py"),
+    }[command]()
+    text = done.stdout + done.stderr
+    assert done.returncode == 2, text
+    for word in WORDS:
+        assert word in text
+    assert "6 problems in the settings" in text
+    assert "Traceback" not in text
+    assert listener.count == 0
+
+
+def test_valid_settings_do_reach_the_host(project: Project, listener: Listener) -> None:
+    host = f'{{"ssh_hostname": "127.0.0.1", "ssh_port": {listener.port}}}'
+    project.write("inventory.py", f'workers = [("w1", {host})]\n')
+    done = project.pyinfra("-y", "inventory.py", "deploys/sysctl.py")
+    assert done.returncode != 0
+    assert listener.count > 0
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry",)])
+@pytest.mark.parametrize(
+    ("inventory", "words", "said"),
+    [
+        ("missing.py", (), "no such file"),
+        ("empty.py", (), "no host"),
+        ("inventory.py", ("--limit", "nobody"), "nobody"),
+    ],
+)
+def test_a_run_about_nobody_is_an_error(
+    project: Project, inventory: str, words: tuple[str, ...], said: str, dry: tuple[str, ...]
+) -> None:
+    project.write("empty.py", "workers = []\n")
+    done = project.pyinfra("-y", *dry, *words, inventory, "deploys/sysctl.py")
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("settings", "missing.py"), "no such file (got 'missing.py')"),
+        (("settings", "empty.py"), "has no host"),
+        (("settings", "inventory.py", "--host", "nobody"), "--host nobody: matches nobody"),
+        (("sysctl-report", "missing.py"), "no such file (got 'missing.py')"),
+        (("preflight", "empty.py"), "has no host"),
+        (("verify", "inventory.py", "--host", "nobody"), "matches nobody"),
+        (("preflight", "inventory.py", "--skip", "node/swap"), "a skipped check needs a reason"),
+        (("preflight", "inventory.py", "--for", "calicoo"), "did you mean 'calico'?"),
+        (("preflight", "inventory.py", "--skip", "a/b", "--reason", "x"), "no such check"),
+        (("restore", "inventory.py"), "add --dry"),
+        (("sysctl-report", "inventory.py", "--host", "nobody"), "matches nobody"),
+    ],
+)
+def test_our_commands_refuse_nobody_with_exit_code_2(
+    project: Project, words: tuple[str, ...], said: str
+) -> None:
+    project.write("empty.py", "workers = []\n")
+    done = project.underlay(*words)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_an_unreachable_host_is_exit_code_5(project: Project, listener: Listener) -> None:
+    host = f'{{"ssh_hostname": "127.0.0.1", "ssh_port": {listener.port}}}'
+    project.write("inventory.py", f'workers = [("w1", {host})]\n')
+    done = project.underlay("sysctl-report", "inventory.py")
+    assert done.returncode == 5
+    assert "w1: not reachable" in done.stderr
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry",)])
+def test_a_host_that_drops_out_fails_the_run(
+    project: Project, listener: Listener, dry: tuple[str, ...]
+) -> None:
+    """The other host can be reached: pyinfra alone would go on and end in success."""
+    host = f'{{"ssh_hostname": "127.0.0.1", "ssh_port": {listener.port}}}'
+    project.write("inventory.py", f'workers = ["@local", ("w1", {host})]\n')
+    project.write("deploys/nothing.py", "from pyinfra.operations import server\n")
+    done = project.pyinfra("-y", *dry, "inventory.py", "deploys/nothing.py")
+    assert done.returncode != 0, done.stdout + done.stderr

@@ -1,0 +1,169 @@
+"""Whole migrations: order, a failure at every step, a power cut at every call, and the way back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from tests.fake.world import IPTABLES, World, run
+
+from underlay.features.kube_proxy.deploy import migrate_to_ipvs, roll_back_from_ipvs
+
+MakeWorld = Callable[[int], World]
+
+
+def migrate(world: World, **settings: object) -> set[str]:
+    """Migrate; the failed hosts."""
+    return run(world, migrate_to_ipvs, settings).failed
+
+
+def switches(world: World) -> list[str]:
+    """Hosts whose kube-proxy was restarted, in order."""
+    return [call.split()[1] for call in world.calls if call.startswith("delete:Pod")]
+
+
+def test_every_node_in_inventory_order_then_nothing_then_back(make_world: MakeWorld) -> None:
+    world = make_world(3)
+    assert migrate(world) == set()
+    assert world.modes == {"ipvs"}
+    assert "scheduler: rr" in world.config
+    assert switches(world) == list(world.nodes)
+    world.calls.clear()
+    again = run(world, migrate_to_ipvs, {})
+    assert (again.failed, again.operations) == (set(), 0)
+    assert sorted(call for call in world.calls if not call.endswith(" api")) == [
+        f"node {name}" for name in world.nodes
+    ]
+    world.calls.clear()
+    assert run(world, roll_back_from_ipvs, {}).failed == set()
+    assert world.modes == {"iptables"}
+    assert world.config == IPTABLES
+    assert not any(node.leftovers for node in world.nodes.values())
+    assert run(world, roll_back_from_ipvs, {}).operations == 0
+
+
+def test_canary_first_then_batches(make_world: MakeWorld) -> None:
+    world = make_world(5)
+    assert migrate(world, canary=1, batch_size=2) == set()
+    order = switches(world)
+    names = list(world.nodes)
+    assert order[0] == names[0]
+    assert set(order[1:3]) == set(names[1:3])
+    assert set(order[3:]) == set(names[3:])
+    proved = world.calls.index(f"journal:committed {names[0]}")
+    assert proved < world.calls.index(f"delete:Pod {names[1]}")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize(
+    "step",
+    ["probes", "journal:snapshot", "delete:Pod", "pod", "start", "journal:switched", "traffic",
+     "journal:committed"],
+)  # fmt: skip
+def test_a_failure_at_any_step_of_any_node_takes_everything_back(
+    make_world: MakeWorld, step: str, number: int
+) -> None:
+    world = make_world(3)
+    broken = f"@fake/n{number}"
+    # what is broken works again as soon as the node has to go back, but for a lost journal
+    world.refuse = lambda call: (
+        call == f"{step} {broken}"
+        and "merge:ConfigMap api"
+        not in (
+            world.calls[1 + world.calls.index("merge:ConfigMap api") :]
+            if "merge:ConfigMap api" in world.calls
+            else []
+        )
+    )
+    failed = migrate(world)
+    assert broken in failed
+    assert world.modes == {"iptables"}
+    assert world.config == IPTABLES
+    assert not any(node.leftovers for node in world.nodes.values())
+    world.refuse = lambda call: False
+    assert migrate(world) == set()
+    assert world.modes == {"ipvs"}
+
+
+def test_no_node_is_touched_when_one_lacks_the_scheduler(make_world: MakeWorld) -> None:
+    world = make_world(3)
+    world.nodes["@fake/n3"].modules = frozenset({"ip_vs", "nf_conntrack"})
+    assert migrate(world) == set(world.nodes)
+    assert world.modes == {"iptables"}
+    assert world.config == IPTABLES
+    assert not any(call.startswith(("journal", "delete", "merge")) for call in world.calls)
+
+
+def test_the_api_server_refuses_the_configuration(make_world: MakeWorld) -> None:
+    world = make_world(2)
+    world.refuse = lambda call: call == "merge:ConfigMap api"
+    assert migrate(world) == set(world.nodes)
+    assert switches(world) == []
+
+
+#: Before which calls the power is cut: a sample of all, and in the long loops every one.
+EVERY = pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+
+
+@EVERY
+@pytest.mark.parametrize("back", [False, True], ids=["migration", "rollback"])
+def test_a_power_cut_at_any_call_and_a_second_run_converges(
+    make_world: MakeWorld, back: bool, step: int
+) -> None:
+    """The state after a cut is what had been done by then: on nodes, in journals, in the API."""
+
+    def prepared() -> World:
+        world = make_world(2)
+        if back:
+            assert migrate(world) == set()
+        world.calls.clear()
+        return world
+
+    deploy = roll_back_from_ipvs if back else migrate_to_ipvs
+    whole = prepared()
+    assert run(whole, deploy, {}).failed == set()
+    wanted = whole.modes
+    for cut in range(0, len(whole.calls), step):
+        world = prepared()
+        world.power = cut
+        with contextlib.suppress(Exception):
+            run(world, deploy, {})
+        assert world.dead, f"the cut before call {cut} did not happen"
+        world.power, world.dead = None, False
+        assert run(world, deploy, {}).failed == set(), whole.calls[cut]
+        assert world.modes == wanted, whole.calls[cut]
+        assert world.config == whole.config, whole.calls[cut]
+        assert not any(node.leftovers for node in world.nodes.values()) or wanted == {"ipvs"}
+        assert run(world, deploy, {}).operations == 0, whole.calls[cut]
+
+
+@EVERY
+@pytest.mark.parametrize("broken", ["@fake/n1", "@fake/n2"])
+def test_a_power_cut_then_a_node_that_fails_takes_back_what_both_runs_did(
+    make_world: MakeWorld, broken: str, step: int
+) -> None:
+    whole = make_world(2)
+    assert migrate(whole) == set()
+    for cut in range(0, len(whole.calls), step):
+        world = make_world(2)
+        world.power = cut
+        with contextlib.suppress(Exception):
+            migrate(world)
+        world.power, world.dead = None, False
+        world.refuse = lambda call: call == f"traffic {broken}"
+        failed = migrate(world)
+        at = whole.calls[cut]
+        assert world.modes == ({"iptables"} if failed else {"ipvs"}), at
+        assert (world.config == IPTABLES) == bool(failed), at
+        assert not failed or not any(node.leftovers for node in world.nodes.values()), at
+
+
+def test_five_hundred_nodes_keep_their_order(make_world: MakeWorld) -> None:
+    world = make_world(500)
+    assert migrate(world, canary=1, batch_size=100) == set()
+    order = switches(world)
+    names = list(world.nodes)
+    assert order[0] == names[0]
+    for start in range(1, 500, 100):
+        assert set(order[start : start + 100]) == set(names[start : start + 100])

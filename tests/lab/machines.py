@@ -1,0 +1,87 @@
+"""What a user does with a lab: run deploys, look at machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from underlay.lab import down, ssh
+from underlay.lab.progress import clock
+from underlay.lab.state import Lab
+from underlay.lab.up import Request, up
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Machines:
+    """A running lab."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.names = [machine.name for machine in lab.topology.machines]
+
+    def on(self, machine: str, command: str, *, check: bool = True) -> str:
+        """Standard output of a shell command on one machine."""
+        answer = ssh.execute(self.lab, machine, command)
+        if check:
+            assert answer.code == 0, f"{machine}: {command}: {answer.stderr or answer.stdout}"
+        return answer.stdout.strip()
+
+    def write(self, machine: str, path: str, text: str) -> None:
+        """Put a file on one machine."""
+        self.on(machine, f"printf %s {shlex.quote(text)} > {shlex.quote(path)}")
+
+    def everywhere(self, command: str) -> dict[str, str]:
+        """The same on every machine, at once."""
+        answers = ssh.everywhere(self.lab, self.names, command)
+        assert not [a for a in answers if a.code != 0], answers
+        return {answer.machine: answer.stdout.strip() for answer in answers}
+
+    def underlay(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the `underlay` command against this lab."""
+        return self._run([sys.executable, "-m", "underlay", *words])
+
+    def command(self, *words: str) -> list[str]:
+        """The command line of pyinfra against this lab."""
+        return [str(Path(sys.executable).parent / "pyinfra"), "-y", "inventory.py", *words]
+
+    def pyinfra(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run deploys, for people."""
+        return self._run(self.command(*words))
+
+    def applied(self, *words: str) -> dict[str, int]:
+        """Run deploys and return pyinfra's totals: success (changed), error, no_change."""
+        done = self._run(self.command("--json", *words))
+        assert done.returncode == 0, done.stdout + done.stderr
+        totals = json.loads(done.stdout.splitlines()[-1])["results"]["totals"]
+        return {str(key): int(value) for key, value in totals.items()}
+
+    def environment(self) -> dict[str, str]:
+        """The environment that points inventory.py at this lab."""
+        return {**os.environ, "UNDERLAY_LAB": self.lab.name, "PYINFRA_PROGRESS": "off"}
+
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment(), capture_output=True, text=True, check=False
+        )
+
+
+def own_lab(name: str, **options: object) -> Iterator[Machines]:
+    """A lab for one module of scenarios, removed at its end; options: of a lab's Request."""
+    say = clock()
+    down.down(name, say)
+    try:
+        yield Machines(up(Request(name, memory=640, **options), say))  # type: ignore[arg-type]
+    finally:
+        down.down(name, say)
+
+
+def pings(machines: Machines, source: str, address: str, *words: str) -> bool:
+    """Whether one of three echo requests comes back."""
+    text = machines.on(source, f"ping -c 3 -i 0.3 -W 3 {' '.join(words)} {address}", check=False)
+    return " 0 received" not in text and "received" in text

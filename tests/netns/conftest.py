@@ -1,0 +1,80 @@
+"""Hosts in namespaces for one file of tests, and a project that manages them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.hosts import Hosts, hosts
+
+BIN = Path(sys.executable).parent
+
+
+class Fleet:
+    """The hosts, and a project of plain pyinfra files for them."""
+
+    def __init__(self, found: Hosts, folder: Path) -> None:
+        self.hosts = found
+        self.folder = folder
+
+    def declare(self, sysctl: dict[str, Any]) -> None:
+        """Write group_data/all.py."""
+        (self.folder / "group_data/all.py").write_text(f"sysctl = {sysctl!r}\n")
+
+    def apply(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """`pyinfra -y inventory.py deploys/sysctl.py`, as a person types it."""
+        command = [str(BIN / "pyinfra"), "-y", *words, "inventory.py", "deploys/sysctl.py"]
+        return subprocess.run(
+            self.hosts.inside(*command), cwd=self.folder, capture_output=True, text=True,
+            env={**os.environ, "PYINFRA_PROGRESS": "off"}, timeout=60,
+        )  # fmt: skip
+
+    def changes(self) -> int:
+        """Apply, and tell how many operations changed something."""
+        done = self.apply("--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        totals = json.loads(done.stdout.splitlines()[-1])["results"]["totals"]
+        return int(totals["success"])
+
+    def remote(self, address: str, text: str) -> str:
+        """What a command on one host prints."""
+        done = subprocess.run(
+            self.hosts.inside(*self.hosts.ssh(address, text)), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def live(self, *keys: str) -> dict[str, set[str]]:
+        """The values of settings on all hosts, in one command per host."""
+        paths = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in keys)
+        found: dict[str, set[str]] = {key: set() for key in keys}
+        for address in self.hosts.addresses:
+            lines = self.remote(address, f"grep -h '' {paths}").splitlines()
+            for key, line in zip(keys, lines, strict=True):
+                found[key].add(" ".join(line.split()))
+        return found
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Three hosts with an sshd each."""
+    folder = tmp_path_factory.mktemp("netns")
+    project = folder / "project"
+    words = [str(BIN / "underlay"), "init", str(project)]
+    subprocess.run(words, check=True, capture_output=True)
+    for path in project.glob("group_data/*.py"):
+        path.unlink()
+    with hosts(3, folder) as found:
+        data = {
+            "ssh_user": "root", "ssh_key": str(found.key),
+            "ssh_known_hosts_file": str(found.known_hosts),
+        }  # fmt: skip
+        listed = [(address, data) for address in found.addresses]
+        (project / "inventory.py").write_text(f"workers = {listed!r}\n")
+        yield Fleet(found, project)

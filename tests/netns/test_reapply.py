@@ -1,0 +1,78 @@
+"""Kernel settings on real kernels through real SSH, by plain pyinfra.
+
+  hub (pyinfra)
+   |  bridge 198.18.0.0/16
+---+-----------+-----------+---
+host 10     host 11     host 12     each a network namespace with an sshd of its own
+"""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from tests.netns.conftest import Fleet
+
+pytestmark = pytest.mark.netns
+
+FORWARD, REDIRECTS = "net.ipv4.ip_forward", "net.ipv4.conf.all.accept_redirects"
+BACKLOG, TIMEOUT = "net.core.somaxconn", "net.ipv4.tcp_fin_timeout"
+PORTS = "net.ipv4.ip_local_reserved_ports"
+FILE = "/etc/sysctl.d/90-underlay.conf"
+
+#: accept_redirects is 1 on a host: turning ip_forward on would make it 0.
+VALUES = {FORWARD: 1, REDIRECTS: 1, BACKLOG: 32768, TIMEOUT: 15, PORTS: "30000-32767"}
+#: Remote commands that a re-apply may cost a host.
+COMMANDS = 3
+
+
+def test_apply_reapply_take_out_and_take_back(fleet: Fleet) -> None:
+    before = fleet.live(*VALUES)
+    assert before[FORWARD] == {"0"}, "a new namespace does not forward"
+
+    fleet.declare({"values": VALUES})
+    assert fleet.changes() == 3
+    assert fleet.live(*VALUES) == {key: {str(value)} for key, value in VALUES.items()}
+
+    sessions = {address: fleet.hosts.sessions(address) for address in fleet.hosts.addresses}
+    assert fleet.changes() == 0
+    for address, earlier in sessions.items():
+        assert 0 < fleet.hosts.sessions(address) - earlier <= COMMANDS
+
+    fleet.remote(fleet.hosts.addresses[1], f"echo 128 > /proc/sys/{BACKLOG.replace('.', '/')}")
+    assert fleet.changes() == 1, "only the host that drifted"
+    assert fleet.live(BACKLOG)[BACKLOG] == {"32768"}
+
+    fleet.declare({"values": {key: value for key, value in VALUES.items() if key != TIMEOUT}})
+    assert fleet.changes() == 3
+    assert fleet.live(FORWARD, TIMEOUT) == {FORWARD: {"1"}, TIMEOUT: before[TIMEOUT]}
+    assert TIMEOUT not in fleet.remote(fleet.hosts.addresses[0], f"cat {FILE}")
+
+    fleet.declare({"state": "absent"})
+    assert fleet.changes() == 3
+    assert fleet.live(*VALUES) == before
+    assert fleet.remote(fleet.hosts.addresses[2], f"ls -A {FILE.rpartition('/')[0]}") == ""
+    assert fleet.changes() == 0
+
+
+def test_a_refused_value_changes_nothing_and_fails(fleet: Fleet) -> None:
+    before = fleet.live(FORWARD, TIMEOUT)
+    fleet.declare({"values": {FORWARD: 1, TIMEOUT: 15, "net.ipv4.tcp_congestion_control": "none"}})
+    done = fleet.apply()
+    assert done.returncode == 1
+    assert "the kernel refused 'none'" in done.stdout + done.stderr
+    assert fleet.live(*before) == before
+
+
+def test_a_host_that_is_down_ends_the_run_in_failure(fleet: Fleet) -> None:
+    fleet.declare({"values": {TIMEOUT: 20}})
+    up, down = fleet.hosts.addresses[0], fleet.hosts.addresses[2]
+    link = ["ip", "-n", fleet.hosts.netns(2), "link", "set", "eth0"]
+    subprocess.run([*link, "down"], check=True)
+    try:
+        done = fleet.apply()
+    finally:
+        subprocess.run([*link, "up"], check=True)
+    assert done.returncode != 0, done.stdout + done.stderr
+    assert down in done.stdout + done.stderr
+    assert fleet.remote(up, "cat /proc/sys/net/ipv4/tcp_fin_timeout") == "20\n"

@@ -1,0 +1,105 @@
+"""Kernel settings: what a host needs, who wins at boot, what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from underlay.facts.sysctl import KernelSettings, KubeProxyConntrack, at_boot, boot_order, parse
+from underlay.journal import Entry
+from underlay.operations.sysctl import BUCKETS, MAX, Wanted, plan, previous_values
+
+HOST = KernelSettings(
+    values={
+        "net.ipv4.ip_forward": "0", "net.core.somaxconn": "4096",
+        "net.ipv4.tcp_rmem": "4096 131072 6291456", MAX: "65536", BUCKETS: "65536",
+    },
+    read_only=frozenset(), lines=(), text=None, entries=(), cores=4, memory=8 << 30,
+    kube_proxy=None,
+)  # fmt: skip
+
+
+def test_ip_forward_is_written_first() -> None:
+    wanted = {"net.core.somaxconn": Wanted("32768"), "net.ipv4.ip_forward": Wanted("1")}
+    assert [key for key, _ in plan(HOST, wanted).live] == [
+        "net.ipv4.ip_forward",
+        "net.core.somaxconn",
+    ]
+
+
+def test_a_minimum_keeps_a_higher_value_and_says_so() -> None:
+    steps = plan(HOST, {"net.core.somaxconn": Wanted("1024", at_least=True)})
+    assert steps.live == ()
+    assert "was 4096 before and is kept" in steps.notes[0]
+    assert "net.core.somaxconn = 4096" in (steps.text or "")
+
+
+def test_applied_is_empty() -> None:
+    wanted = {"net.core.somaxconn": Wanted("32768")}
+    first = plan(HOST, wanted)
+    entry = Entry("t", "r", "previous", {"previous": dict(first.previous)})
+    after = replace(
+        HOST,
+        values={**HOST.values, "net.core.somaxconn": "32768"},
+        text=first.text,
+        entries=(entry,),
+    )
+    assert plan(after, wanted).empty
+    gone = plan(after, {})
+    assert gone.live == (("net.core.somaxconn", "4096"),)
+    assert (gone.text, gone.restored) == (None, ("net.core.somaxconn",))
+
+
+def test_the_first_value_is_the_one_that_comes_back() -> None:
+    entries = (
+        Entry("1", "r", "previous", {"previous": {"a.b": "1"}}),
+        Entry("2", "r", "previous", {"previous": {"c.d": "2"}}),
+        Entry("3", "r", "restored", {"restored": ["a.b"]}),
+    )
+    assert previous_values(entries) == {"c.d": "2"}
+
+
+def test_conntrack_is_sized_and_its_buckets_follow() -> None:
+    steps = plan(HOST, {MAX: Wanted("auto"), BUCKETS: Wanted("auto")})
+    assert dict(steps.live) == {MAX: "131072", BUCKETS: "32768"}
+
+
+def test_an_unknown_key_names_the_module_that_brings_it() -> None:
+    steps = plan(HOST, {"net.bridge.bridge-nf-call-iptables": Wanted("1"), "net.nope": Wanted("1")})
+    assert "load the module br_netfilter first" in steps.problems[0]
+    assert "check its spelling" in steps.problems[1]
+    assert steps.live == ()
+
+
+def test_kube_proxy_that_would_overwrite_is_named() -> None:
+    host = replace(HOST, kube_proxy=KubeProxyConntrack("v1.20.2", 32768, 131072))
+    notes = plan(host, {MAX: Wanted("200000")}).notes
+    assert "kube-proxy v1.20.2 may lower it to 131072" in notes[0]
+    notes = plan(host, {MAX: Wanted("100000")}).notes
+    assert "kube-proxy v1.20.2 raises it to 131072" in notes[0]
+    assert plan(host, {MAX: Wanted("131072")}).notes == ()
+
+
+def test_boot_order_is_by_file_name_and_first_folder() -> None:
+    lines = boot_order(
+        [
+            "/usr/lib/sysctl.d/50-default.conf:-net.ipv4.conf.*.rp_filter = 2",
+            "/etc/sysctl.d/99-late.conf:net.core.somaxconn=128",
+            "/usr/lib/sysctl.d/99-late.conf:net.core.somaxconn=1",
+            "/run/sysctl.d/10-early.conf:net/core/somaxconn = 7",
+        ]
+    )
+    assert [line.value for line in at_boot(lines, "net.core.somaxconn")] == ["7", "128"]
+    assert [line.value for line in at_boot(lines, "net.ipv4.conf.eth0.rp_filter")] == ["2"]
+
+
+def test_parse_of_a_real_reading() -> None:
+    found = parse(
+        {
+            "values": ["/proc/sys/net/ipv4/tcp_rmem:4096\t131072\t6291456"],
+            "read-only": ["/proc/sys/net/ipv4/tcp_rmem"],
+            "boot": [], "ours": [], "journal": [], "size": ["2", "1000"], "kube-proxy": [],
+        }
+    )  # fmt: skip
+    assert found.values == {"net.ipv4.tcp_rmem": "4096 131072 6291456"}
+    assert found.read_only == {"net.ipv4.tcp_rmem"}
+    assert (found.text, found.cores, found.memory) == (None, 2, 1024000)
