@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
-from tests.fake.world import IPTABLES, World, run
+from tests.fake.world import IPTABLES, Killed, World, run
 
 from underlay.features.kube_proxy.deploy import migrate_to_ipvs, roll_back_from_ipvs
 
@@ -16,6 +16,12 @@ MakeWorld = Callable[[int], World]
 def migrate(world: World, **settings: object) -> set[str]:
     """Migrate; the failed hosts."""
     return run(world, migrate_to_ipvs, settings).failed
+
+
+def _dies(world: World, call: str, at: str) -> bool:
+    """Cut the power at a call."""
+    world.dead = world.dead or call == at
+    return world.dead
 
 
 def switches(world: World) -> list[str]:
@@ -136,6 +142,31 @@ def test_a_power_cut_at_any_call_and_a_second_run_converges(
         assert world.config == whole.config, whole.calls[cut]
         assert not any(node.leftovers for node in world.nodes.values()) or wanted == {"ipvs"}
         assert run(world, deploy, {}).operations == 0, whole.calls[cut]
+
+
+def test_a_second_run_waits_for_the_kube_proxy_that_the_first_restarted(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(2)
+    first = next(iter(world.nodes))
+    world.silence = 9
+    world.refuse = lambda call: _dies(world, call, f"mode {first}")
+    with contextlib.suppress(Killed):
+        migrate(world)
+    world.dead, world.refuse = False, lambda call: False
+    assert world.nodes[first].silent > 2
+    assert migrate(world) == set()
+    assert world.modes == {"ipvs"}
+    # the first once more: with which copy of the configuration it came up is not known
+    assert switches(world) == [first, *world.nodes]
+
+
+def test_a_kube_proxy_that_is_silent_without_a_run_is_refused(make_world: MakeWorld) -> None:
+    world = make_world(2)
+    names = list(world.nodes)
+    world.nodes[names[0]].silent = 10**6
+    assert migrate(world) == set(names)
+    assert switches(world) == []
 
 
 @EVERY

@@ -66,7 +66,10 @@ class Killed(Exception):  # noqa: N818 - it is no error of the product
 
 @dataclass
 class Node:
-    """One node: its journal, and what its kube-proxy does."""
+    """One node: its journal, and what its kube-proxy does.
+
+    silent: how often it is still asked for its mode before it answers.
+    """
 
     name: str
     address: str
@@ -74,6 +77,7 @@ class Node:
     pod: int = 1
     journal: list[str] = field(default_factory=list)
     leftovers: bool = False
+    silent: int = 0
     modules: frozenset[str] = frozenset({"ip_vs", "ip_vs_rr", "nf_conntrack", "nf_tables"})
 
 
@@ -101,7 +105,8 @@ class World:
 
     refuse: called with the name of every call as `kind host`, for example `journal:switched n1`;
     True makes that call fail. calls: those names, in order. power: for how many calls it lasts.
-    holder: of the lease; denied: `verb resource` that the user may not do.
+    holder: of the lease; denied: `verb resource` that the user may not do; silence: how often a
+    kube-proxy that was restarted is asked before it answers.
     """
 
     def __init__(self, names: list[str]) -> None:
@@ -116,6 +121,7 @@ class World:
         self.dead = False
         self.power: int | None = None
         self.holder: str | None = None
+        self.silence = 0
         self.denied: frozenset[str] = frozenset()
 
     # -- the shell of a host
@@ -134,7 +140,7 @@ class World:
             seen = {"target": "TCP/10.96.0.1/80", "tries": 9, "failed": 0, "longest_gap_ms": 110}
             return self._read(f"seen {host}", lambda: {"watched": [json.dumps([seen])]})
         if "proxyMode" in text:
-            return self._read(f"mode {host}", lambda: {"mode": [node.mode]})
+            return self._read(f"mode {host}", lambda: {"mode": [_mode(node)]})
         if "journal.jsonl" in text:
             line = next(word for word in shlex.split(text) if word.startswith('{"at"'))
             done = self._call(f"journal:{json.loads(line)['event']} {host}")
@@ -159,7 +165,7 @@ class World:
         ipvs = node.mode == "ipvs" or node.leftovers
         stale = ["iptables filter KUBE-NODE-PORT"] if node.leftovers and node.mode != "ipvs" else []
         return {
-            "mode": [node.mode],
+            "mode": [_mode(node)],
             "table": ["TCP  0A600001:0050 rr"] if ipvs else [],
             "device": ["9: kube-ipvs0    inet 10.96.0.1/32 scope global"] if ipvs else [],
             "link": ["9: kube-ipvs0: <BROADCAST,NOARP>"] if ipvs else [],
@@ -279,6 +285,7 @@ class World:
             # it stays for ever in Terminating
             return
         node.pod += 1
+        node.silent = self.silence
         old, node.mode = node.mode, "ipvs" if "mode: ipvs" in self.config else "iptables"
         node.leftovers = node.leftovers or old == "ipvs"
         if self.refuse(f"start {node.name}"):
@@ -312,6 +319,11 @@ class World:
     def modes(self) -> set[str]:
         """The modes of all nodes."""
         return {node.mode for node in self.nodes.values()}
+
+
+def _mode(node: Node) -> str:
+    node.silent = max(0, node.silent - 1)
+    return "" if node.silent else node.mode
 
 
 @contextmanager

@@ -109,7 +109,7 @@ def restart(host: Host, place: Place, *, mode: str, wait_seconds: int) -> str:
         sentence = _wait_for_pod(host, place, frozenset(old.values()), deadline)
         if sentence:
             return sentence
-        found = _wait_for_answer(host, place.metrics, deadline)
+        found = wait_for_answer(host, place.metrics, deadline - time.monotonic())
         if found == mode:
             host.log(f"{host.name}: kube-proxy runs in mode {mode}")
             return ""
@@ -151,7 +151,9 @@ def _wait_for_pod(host: Host, place: Place, old: frozenset[str], deadline: float
         time.sleep(POLL)
 
 
-def _wait_for_answer(host: Host, metrics: str, deadline: float) -> str:
+def wait_for_answer(host: Host, metrics: str, seconds: float) -> str:
+    """What /proxyMode answers as soon as it does; "" when it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = host.get_fact(Mode, metrics=metrics)
         if found:

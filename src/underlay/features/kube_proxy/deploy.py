@@ -29,7 +29,7 @@ from underlay.features.kube_proxy.settings import KubeProxy
 from underlay.features.kube_proxy.units import Unit
 from underlay.features.kube_proxy.view import ClusterView, view_of
 from underlay.features.sysctl.settings import Sysctl
-from underlay.operations import leftovers
+from underlay.operations import kube_proxy, leftovers
 from underlay.rolling import batches
 from underlay.settings.cluster import Cluster
 
@@ -94,10 +94,20 @@ class _Read:
             raise ClusterError(f"{host.name}: could not be read; run it again with -v to see why")
         return found
 
+    def settle(self) -> None:
+        """Wait for a kube-proxy that a run before this one restarted and did not wait for."""
+        unfinished = self.unit.migrating or plan.open_snapshot(self.node.entries)
+        if self.node.mode or not self.known or not unfinished:
+            return
+        host.log(f"{host.name}: a run was cut short here; waiting for kube-proxy to answer")
+        if kube_proxy.wait_for_answer(host, self.metrics, self.settings.wait_seconds):
+            self.node = self._node()
+
 
 def migrate(mode: str) -> None:
     """Add the operations that bring this host's node to `mode`."""
     found = _Read()
+    found.settle()
     node, unit = found.node, found.unit
     config = config_text.with_values(unit.config, configuration.values(found.settings, mode))
     work = plan.remaining(node, mode, config)
