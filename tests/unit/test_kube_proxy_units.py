@@ -43,6 +43,23 @@ def test_a_unit_per_pool_with_its_own_configuration_and_nodes() -> None:
     assert [dict(u.pods) for u in found] == [{"n1": "p1"}, {"n2": "p2"}]
 
 
+@pytest.mark.parametrize(("runs", "told"), [("proxy:1", True), ("proxy:2", False), ("", False)])
+def test_a_pod_that_would_take_another_image_with_its_restart_is_told(
+    runs: str, told: bool
+) -> None:
+    changed = workload("p", "a")
+    changed["spec"]["template"]["spec"]["containers"][0]["image"] = "proxy:2"
+    old = pod("p1", "n1", "p")
+    if runs:
+        old["spec"]["containers"] = [{"name": "side", "image": "x"}]
+        old["spec"]["containers"] += [{"name": "kube-proxy", "image": runs}]
+    (unit,) = units.find([changed], [old], config_map)
+    found = units.other_image(unit, "n1")
+    assert [f.id for f in found] == (["rollout"] if told else [])
+    assert not told or "runs image proxy:1 while DaemonSet p names proxy:2" in found[0].sentence
+    assert units.other_image(unit, "n2") == []
+
+
 def test_a_key_with_another_path_is_followed() -> None:
     items = [{"key": "other", "path": "config.conf"}]
     assert units.find([workload("p", "a", items=items)], [], config_map)[0].config == "x"

@@ -18,7 +18,14 @@ from underlay.cluster.of_run import api_of
 from underlay.errors import ClusterError
 from underlay.facts.kube_proxy import KubeProxyNode, NodeProxy
 from underlay.features.fleet import load, load_all
-from underlay.features.kube_proxy import config_text, configuration, neighbours, plan, steps
+from underlay.features.kube_proxy import (
+    config_text,
+    configuration,
+    neighbours,
+    plan,
+    steps,
+    units,
+)
 from underlay.features.kube_proxy.checks import MODES, Question, findings
 from underlay.features.kube_proxy.finding import Finding
 from underlay.features.kube_proxy.job import Job
@@ -136,7 +143,7 @@ def _findings(found: _Read, mode: str, config: str) -> list[Finding]:
         known=found.known, foreign=plan.ours(found.node, view.node_ports())[1],
         cluster_ips=view.cluster_ips(), owns_max=sets_conntrack_max(load(host, Sysctl)),
     )  # fmt: skip
-    return [*everywhere, *findings(asked)]
+    return [*everywhere, *units.other_image(found.unit, found.name), *findings(asked)]
 
 
 def _roll_back(found: _Read, snapshot: Snapshot | None) -> None:
@@ -161,7 +168,10 @@ def _roll_back(found: _Read, snapshot: Snapshot | None) -> None:
         api=found.api, view=found.view, unit=unit, run=_run(), settings=found.settings,
         node=found.name, mode=back_to, config=config, metrics=found.metrics, before=node,
         work=work, base=unit.config, old=snapshot, back=True,
-        findings=tuple(Finding("rights", sentence) for sentence in found.view.denied),
+        findings=(
+            *(Finding("rights", sentence) for sentence in found.view.denied),
+            *units.other_image(unit, found.name),
+        ),
     )  # fmt: skip
     _add(job)
 

@@ -6,11 +6,12 @@ units here: what is switched together, because one ConfigMap serves it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from underlay.errors import ClusterError
+from underlay.features.kube_proxy.finding import Finding
 
 NAMESPACE = "kube-system"
 
@@ -28,7 +29,8 @@ class Unit:
 
     config_map, key: where its configuration is; config: the text; migrating: the mode that a run
     which was cut short was leading to, "" if none was; previous: the configuration before the last
-    migration, "" if there was none; pods: node to the name of its pod.
+    migration, "" if there was none; pods: node to the name of its pod; images: node to the image of
+    that pod, where it is not `image`, the one that the next pod will have.
     """
 
     daemon_set: str
@@ -38,6 +40,8 @@ class Unit:
     migrating: str
     previous: str
     pods: Mapping[str, str]
+    image: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 def find(
@@ -63,17 +67,31 @@ def find(
                 " write it as kubeadm does"
             )
         marks = source["metadata"].get("annotations") or {}
+        mine = {
+            pod["spec"]["nodeName"]: pod
+            for pod in pods
+            if pod["spec"].get("nodeName") and _owner(pod) == ("DaemonSet", name)
+        }
+        image = str(container.get("image", ""))
         found.append(
             Unit(
                 name, map_name, key, text, marks.get(MIGRATING, ""), marks.get(PREVIOUS, ""),
-                {
-                    pod["spec"]["nodeName"]: pod["metadata"]["name"]
-                    for pod in pods
-                    if pod["spec"].get("nodeName") and _owner(pod) == ("DaemonSet", name)
-                },
+                {node: pod["metadata"]["name"] for node, pod in mine.items()},
+                image, dict(_other_images(mine, str(container["name"]), image)),
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def other_image(unit: Unit, node: str) -> list[Finding]:
+    """A pod of an older image takes the new one with its restart, which a rollback cannot undo."""
+    if node not in unit.images:
+        return []
+    sentence = (
+        f"its kube-proxy runs image {unit.images[node]} while DaemonSet {unit.daemon_set} names"
+        f" {unit.image}, so a restart would change more than the mode; finish that rollout first"
+    )
+    return [Finding("rollout", sentence)]
 
 
 def instead(workloads: Iterable[Object], pods: Iterable[Object], kubelets: Iterable[str]) -> str:
@@ -121,6 +139,16 @@ def _container(workload: Object) -> Object | None:
         ):
             return dict(container)
     return None
+
+
+def _other_images(
+    pods: Mapping[str, Object], container: str, image: str
+) -> Iterator[tuple[str, str]]:
+    """Node and image of the pods that run another image than the DaemonSet names by now."""
+    for node, pod in pods.items():
+        for entry in pod["spec"].get("containers", []):
+            if entry["name"] == container and entry.get("image", image) != image:
+                yield node, str(entry["image"])
 
 
 def _source(name: str, workload: Object, container: Object) -> tuple[str, str]:
