@@ -18,7 +18,7 @@ Scheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed"
 #: Findings that a run may go on in spite of.
 Acceptable = Literal[
     "default-drop", "foreign-servers", "nodelocal-dns", "calico-nftables", "calico-dataplane",
-    "strict-arp", "submariner",
+    "strict-arp", "submariner", "rollout",
 ]  # fmt: skip
 
 _DURATION = re.compile(r"0|(?=\d)(\d+h)?(\d+m(?!s))?(\d+(\.\d+)?s)?(\d+ms)?")
