@@ -19,6 +19,12 @@ def batches(hosts: Sequence[str], *, canary: int, size: int) -> tuple[tuple[str,
     return tuple(batch for batch in (first, *following) if batch)
 
 
+def batch_size(share: int | str, count: int, most: int | None = None) -> int:
+    """How many of `count` hosts a share (a number, or `25%`) is: rounded down, at least one."""
+    size = count * int(share[:-1]) // 100 if isinstance(share, str) else share
+    return max(1, min(size, most or size))
+
+
 @dataclass
 class Rollout:
     """What has happened in this run; shared by the operations of all hosts.

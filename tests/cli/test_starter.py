@@ -34,4 +34,4 @@ def test_every_value_names_where_it_came_from(project: Project) -> None:
     assert sources["w1"]["sysctl.profiles"] == (["large-cluster"], "group_data/workers.py")
     assert sources["cp1"]["sysctl.profiles"] == (["kubernetes-node"], "group_data/all.py")
     assert sources["w1"]["kube_proxy.probes"] == (3, "--data")
-    assert sources["w1"]["kube_proxy.canary"] == (1, "defaults")
+    assert sources["w1"]["kube_proxy.rollout.canary"] == (1, "defaults")

@@ -23,7 +23,7 @@ def make_world(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], World]:
             FakeConnector, "_lookup_response", lambda self, text: world.answer(self.host.name, text)
         )
         monkeypatch.setattr(deploy, "api_of", lambda state, settings: world)
-        clock = Clock()
+        clock = world.clock = Clock()
         for module in (kube_proxy, actions, lease):
             monkeypatch.setattr(module, "time", clock)
         return world

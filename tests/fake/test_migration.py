@@ -51,7 +51,7 @@ def test_every_node_in_inventory_order_then_nothing_then_back(make_world: MakeWo
 
 def test_canary_first_then_batches(make_world: MakeWorld) -> None:
     world = make_world(5)
-    assert migrate(world, canary=1, batch_size=2) == set()
+    assert migrate(world, rollout={"canary": 1, "batch": 2}) == set()
     order = switches(world)
     names = list(world.nodes)
     assert order[0] == names[0]
@@ -190,9 +190,21 @@ def test_a_power_cut_then_a_node_that_fails_takes_back_what_both_runs_did(
         assert not failed or not any(node.leftovers for node in world.nodes.values()), at
 
 
+def test_a_pause_between_batches_that_a_failure_ends(make_world: MakeWorld) -> None:
+    world = make_world(3)
+    assert migrate(world, rollout={"pause": 600}) == set()
+    assert world.modes == {"ipvs"}
+    # twice between three batches; time passes only while somebody sleeps
+    assert 2 * 600 <= world.clock.now < 2 * 2 * 600 + 300
+    world = make_world(3)
+    world.refuse = lambda call: call == f"traffic {next(iter(world.nodes))}"
+    assert migrate(world, rollout={"pause": 600}) == set(world.nodes)
+    assert world.clock.now < 600
+
+
 def test_five_hundred_nodes_keep_their_order(make_world: MakeWorld) -> None:
     world = make_world(500)
-    assert migrate(world, canary=1, batch_size=100) == set()
+    assert migrate(world, rollout={"batch": "20%"}) == set()
     order = switches(world)
     names = list(world.nodes)
     assert order[0] == names[0]

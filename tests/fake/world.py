@@ -122,6 +122,7 @@ class World:
         self.power: int | None = None
         self.holder: str | None = None
         self.silence = 0
+        self.clock = Clock()
         self.denied: frozenset[str] = frozenset()
 
     # -- the shell of a host

@@ -45,7 +45,7 @@ def settings(**changes: object) -> tuple[str, str]:
     kube-proxy in ipvs mode deletes every virtual server that is not its own, save these networks.
     """
     section = {
-        "conntrack": {"max_per_core": 0}, "accept_deprecated": True, "batch_size": 2,
+        "conntrack": {"max_per_core": 0}, "accept_deprecated": True, "rollout": {"batch": 2},
         "ipvs": {"exclude_cidrs": ["203.0.113.77/32"]}, **changes,
     }  # fmt: skip
     return ("--data", f"kube_proxy={json.dumps(section)}")
@@ -176,7 +176,7 @@ def test_a_node_whose_services_fail_goes_back_and_stops_the_run(
     machines: Machines, api: Api, states: dict[str, str], drop: None
 ) -> None:
     before = config(api)
-    done = machines.pyinfra(*settings(batch_size=1), "deploys/ipvs_migrate.py")
+    done = machines.pyinfra(*settings(rollout={"batch": 1}), "deploys/ipvs_migrate.py")
     text = done.stdout + done.stderr
     assert done.returncode == 1, text
     assert "was open before and is timeout now" in text, text

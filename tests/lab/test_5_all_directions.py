@@ -41,7 +41,7 @@ CLEAN = {
 def run(machines: Machines, mode: str) -> tuple[int, str]:
     """Migrate to a mode; exit code and output."""
     section = {
-        "mode": mode, "accept_deprecated": True, "batch_size": 2,
+        "mode": mode, "accept_deprecated": True, "rollout": {"batch": 2},
         "conntrack": {"max_per_core": 0},
     }  # fmt: skip
     done = machines.pyinfra("--data", f"kube_proxy={json.dumps(section)}", "deploys/proxy_mode.py")

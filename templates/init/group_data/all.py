@@ -19,6 +19,6 @@ kube_proxy = {
     "ipvs": {"scheduler": "rr"},
     # the node owns nf_conntrack_max, by the profile above
     "conntrack": {"max_per_core": 0},
-    "canary": 1,
-    "batch_size": 1,
+    # one node first, then the others one after another; "25%" for larger clusters
+    "rollout": {"canary": 1, "batch": 1},
 }

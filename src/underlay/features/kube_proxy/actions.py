@@ -204,6 +204,15 @@ def give_up(state: State, host: Host, job: Job, sentence: str) -> bool:
     return kube_proxy.attempt(state, host, job.run, lambda h: sentence)
 
 
+def pause(state: State, host: Host, job: Job, seconds: int) -> bool:
+    """Let people look before the next batch; a failure meanwhile ends it."""
+    host.log(f"{host.name}: {seconds} s until the next batch")
+    deadline = time.monotonic() + seconds
+    while not job.run.halted and time.monotonic() < deadline:
+        time.sleep(min(kube_proxy.POLL, seconds))
+    return True
+
+
 def tell(state: State, host: Host, text: str) -> bool:
     """Tell the person."""
     host.log(text)

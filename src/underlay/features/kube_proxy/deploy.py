@@ -37,7 +37,7 @@ from underlay.features.kube_proxy.units import Unit
 from underlay.features.kube_proxy.view import ClusterView, view_of
 from underlay.features.sysctl.settings import Sysctl
 from underlay.operations import kube_proxy, leftovers
-from underlay.rolling import batches
+from underlay.rolling import batch_size, batches
 from underlay.settings.cluster import Cluster
 
 _runs: WeakKeyDictionary[State, Run] = WeakKeyDictionary()
@@ -182,14 +182,20 @@ def _add(job: Job) -> None:
         return
     job.run.hosts.add(host.name)
     names = _in_run(job)
-    groups = batches(names, canary=job.settings.canary, size=job.settings.batch_size)
+    rollout = job.settings.rollout
+    size = batch_size(rollout.batch, len(names), rollout.max_unavailable)
+    groups = batches(names, canary=rollout.canary, size=size)
     steps.check(name=f"Check that kube-proxy can be set to {job.mode}", job=job)
     steps.start(name="Stop here unless every node passed", job=job, hosts=names)
     steps.configure(name=f"Set mode {job.mode} in the ConfigMap of kube-proxy", job=job)
     for number in _each(groups):
         before = groups[number - 1] if number else ()
         if host.name in (*before, *groups[number]):
-            steps.gate(name=f"Batch {number + 1} of {len(groups)}: {_listed(groups[number])}")
+            steps.gate(
+                name=f"Batch {number + 1} of {len(groups)}: {_listed(groups[number])}",
+                job=job,
+                pause=rollout.pause if number else 0,
+            )
         if host.name in groups[number]:
             _node_steps(job, host.name, _listed(groups[number]))
     if not job.back:
@@ -220,7 +226,7 @@ def _way_back(job: Job, groups: tuple[tuple[str, ...], ...]) -> None:
         group = groups[len(groups) - 1 - number]
         after = groups[len(groups) - number] if number else ()
         if host.name in (*after, *group):
-            steps.gate(name=f"Back from batch {len(groups) - number}, if a node failed")
+            steps.gate(name=f"Back from batch {len(groups) - number}, if a node failed", job=job)
         if host.name in group:
             steps.undo_switched(
                 name=f"{_listed(group)}: roll back as well, if another node failed",

@@ -10,8 +10,8 @@ from underlay.settings import Fleet, Problem, shown
 
 #: What one ConfigMap or one run has only once.
 _SHARED = (
-    "mode", "iptables", "ipvs", "nftables", "conntrack", "node_port_addresses", "canary",
-    "batch_size", "on_failure",
+    "mode", "iptables", "ipvs", "nftables", "conntrack", "node_port_addresses", "rollout",
+    "on_failure",
 )  # fmt: skip
 
 MAX = "net.netfilter.nf_conntrack_max"

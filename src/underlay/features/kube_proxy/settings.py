@@ -38,6 +38,15 @@ def _network(text: str) -> str:
     return text
 
 
+def _share(found: int | str) -> int | str:
+    """A number of nodes from 1, or `N%`."""
+    if isinstance(found, str) and not re.fullmatch(r"([1-9]\d?|100)%", found):
+        raise ValueError(f"not a share: {found!r}; write a number of nodes, or 25%")
+    if isinstance(found, int) and found < 1:
+        raise ValueError(f"not a number of nodes: {found}; write 1 or more")
+    return found
+
+
 def _node_port_addresses(found: tuple[str, ...]) -> tuple[str, ...]:
     """Networks, or the single word `primary`."""
     if found != ("primary",):
@@ -48,6 +57,7 @@ def _node_port_addresses(found: tuple[str, ...]) -> tuple[str, ...]:
 
 #: A Go duration as kube-proxy writes it.
 Duration = Annotated[str, AfterValidator(_duration)]
+Share = Annotated[int | str, AfterValidator(_share)]
 Network = Annotated[str, AfterValidator(_network)]
 NodePortAddresses = Annotated[tuple[str, ...], AfterValidator(_node_port_addresses)]
 
@@ -102,14 +112,28 @@ class Conntrack(Part):
     udp_stream_timeout: Duration | None = None
 
 
+class Rollout(Part):
+    """In which steps the nodes are switched.
+
+    canary, batch: how many nodes are switched first, and then at a time (a number, or a share of
+    the nodes of this run, rounded down as Kubernetes rounds maxUnavailable, at least one);
+    max_unavailable: no batch is larger; pause: seconds between two batches, for people to look.
+    """
+
+    canary: int = Field(default=1, ge=1)
+    batch: Share = 1
+    max_unavailable: int | None = Field(default=None, ge=1)
+    pause: int = Field(default=0, ge=0, le=86400)
+
+
 class KubeProxy(Section):
     """How kube-proxy programs Services.
 
     mode: what `deploys/proxy_mode.py` migrates to; accept_deprecated: allow ipvs on 1.35 and newer;
-    node_name: the node's name in Kubernetes when it is not the host's; canary, batch_size: how many
-    nodes are switched first, and then at a time; wait_seconds: how long one kube-proxy may take to
-    come back; probes: how many Services of each kind are tried from every node; on_failure: whether
-    the nodes that were switched before go back too; accept: ids of findings to go on in spite of.
+    node_name: the node's name in Kubernetes when it is not the host's; rollout: in which steps;
+    wait_seconds: how long one kube-proxy may take to come back; probes: how many Services of each
+    kind are tried from every node; on_failure: whether the nodes that were switched before go back
+    too; accept: ids of findings to go on in spite of.
     """
 
     KEY: ClassVar[str] = "kube_proxy"
@@ -123,8 +147,7 @@ class KubeProxy(Section):
     conntrack: Conntrack = Conntrack()
     node_port_addresses: NodePortAddresses | None = None
     node_name: str | None = None
-    canary: int = Field(default=1, ge=1)
-    batch_size: int = Field(default=1, ge=1)
+    rollout: Rollout = Rollout()
     wait_seconds: int = Field(default=300, ge=10, le=3600)
     probes: int = Field(default=5, ge=1, le=50)
     on_failure: Literal["rollback_all", "halt"] = "rollback_all"

@@ -68,10 +68,11 @@ def configure(job: Job) -> Steps:
 
 
 @operation()
-def gate() -> Steps:
-    """Keeps the batches apart; see `underlay.rolling`."""
+def gate(job: Job, pause: int = 0) -> Steps:
+    """Keeps the batches apart, `pause` seconds when one was switched; see `underlay.rolling`."""
     host.noop("the batch before is done")
-    yield from ()
+    if pause and job.run.switched and not job.run.halted:
+        yield FunctionCommand(actions.pause, [job, pause], {})
 
 
 @operation()
