@@ -80,3 +80,17 @@ def test_parameters_live_or_told() -> None:
 def test_done_is_empty() -> None:
     texts = {LOAD_FILE: "ip_vs\nbr_netfilter\n", OPTIONS_FILE: ""}
     assert plan(_host(), texts, ["ip_vs"], {}).empty
+
+
+def test_a_parameter_that_was_written_gets_its_first_value_back() -> None:
+    entries = (
+        Entry("1", "r", "written", {"written": {"nf_conntrack.hashsize": "65536"}}),
+        Entry("2", "r", "written", {"written": {"nf_conntrack.hashsize": "99"}}),
+    )
+    host = _host(entries=entries, parameters={"nf_conntrack.hashsize": "131072"})
+    steps = plan(host, {}, [], {})
+    assert (steps.live, steps.given_back) == (
+        {"nf_conntrack.hashsize": "65536"}, ("nf_conntrack.hashsize",),
+    )  # fmt: skip
+    done = (*entries, Entry("3", "r", "given_back", {"given_back": ["nf_conntrack.hashsize"]}))
+    assert plan(_host(entries=done), {}, [], {}).empty

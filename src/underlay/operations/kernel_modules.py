@@ -44,7 +44,8 @@ class Plan:
     """What to do on one host.
 
     files: path -> wanted text, None to remove; load, unload: modules; live: `module.parameter` to
-    the value to write now; problems end the host's run; notes are told.
+    the value to write now; problems end the host's run; notes are told; given_back: parameters that
+    have their old value again afterwards.
     """
 
     files: Mapping[str, str | None]
@@ -53,11 +54,12 @@ class Plan:
     live: Mapping[str, str]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    given_back: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether the host is as wanted already."""
-        return not (self.files or self.load or self.unload or self.live)
+        return not (self.files or self.load or self.unload or self.live or self.given_back)
 
 
 @operation()
@@ -74,7 +76,7 @@ def modules(
     """
     # what an earlier run loaded must be looked at too, to give it back
     found = host.get_fact(
-        Modules, modules=tuple(wanted), parameters=tuple(options),
+        Modules, modules=tuple(wanted), parameters=tuple({**options, HASHSIZE: ""}),
         files=(LOAD_FILE, OPTIONS_FILE), change=CHANGE,
     )  # fmt: skip
     if found is None:
@@ -122,7 +124,12 @@ def plan(
     }
     live, told = _parameters(found, options, load)
     unload = tuple(name for name in ours if name not in wanted)
-    return Plan(files, tuple(load), unload, live, tuple(problems), (*notes, *told))
+    # what we wrote goes back when the inventory no longer names it
+    old = {name: v for name, v in written_by_us(found.entries).items() if name not in options}
+    there = {name: v for name, v in old.items() if found.parameters.get(name) not in (None, v)}
+    return Plan(
+        files, tuple(load), unload, {**live, **there}, tuple(problems), (*notes, *told), tuple(old)
+    )
 
 
 def loaded_by_us(entries: Sequence[journal.Entry]) -> list[str]:
@@ -136,6 +143,18 @@ def loaded_by_us(entries: Sequence[journal.Entry]) -> list[str]:
     return list(ours)
 
 
+def written_by_us(entries: Sequence[journal.Entry]) -> dict[str, str]:
+    """Parameters of running modules that we wrote and have not given back, to their old value."""
+    old: dict[str, str] = {}
+    for entry in entries:
+        before = entry.data.get("written")
+        for name, value in before.items() if isinstance(before, dict) else ():
+            old.setdefault(str(name), str(value))
+        for name in _names(entry.data.get("given_back")):
+            old.pop(name, None)
+    return old
+
+
 def script(steps: Plan, found: KernelModules) -> str:
     """One shell text: journal, files, then the kernel; a module that fails undoes the files."""
     undo = "; ".join(_put(path, found.files.get(path)) for path in steps.files) or ":"
@@ -146,6 +165,12 @@ def script(steps: Plan, found: KernelModules) -> str:
             f"modprobe {shlex.quote(name)}" for name in (module, *OLDER_NAMES.get(module, ()))
         )
         lines.append(f"{names} || {{ undo; echo 'cannot load {module}; see dmesg' >&2; exit 1; }}")
+    before = {
+        name: found.parameters[name]
+        for name in steps.live
+        if name not in steps.given_back and name not in written_by_us(found.entries)
+    }
+    lines.append(_entry("written", before))
     for name, value in steps.live.items():
         module, _, parameter = name.partition(".")
         path = shlex.quote(f"/sys/module/{module}/parameters/{parameter}")
@@ -157,15 +182,17 @@ def script(steps: Plan, found: KernelModules) -> str:
     for module in steps.unload:
         # one that is in use stays until the next boot
         lines.append(f"modprobe -r {shlex.quote(module)} 2>/dev/null || :")
-    # after the fact: a run cut short before this line unloads them again
+    # after the fact: a run cut short before these lines does it again
+    lines.append(_entry("given_back", steps.given_back))
     lines.append(_entry("unloaded", steps.unload))
     return "\n".join(line for line in lines if line)
 
 
-def _entry(event: str, modules: Sequence[str]) -> str:
-    if not modules:
+def _entry(event: str, what: Sequence[str] | Mapping[str, str | None]) -> str:
+    if not what:
         return ""
-    entry = journal.Entry(outcome.now(), outcome.RUN, event, {event: list(modules)})
+    data = dict(what) if isinstance(what, Mapping) else list(what)
+    entry = journal.Entry(outcome.now(), outcome.RUN, event, {event: data})
     return append_entry(CHANGE, entry)
 
 
