@@ -196,6 +196,13 @@ def ssh_command(*, name: str | None, machine: str, words: tuple[str, ...]) -> No
     os.execvp(call[0], call)  # noqa: S606 - the terminal goes to ssh
 
 
+@command.command("ssh-config")
+@_NAME
+def ssh_config_command(*, name: str | None) -> None:
+    """The machines as an ssh_config file, for `ssh -F FILE MACHINE` and tools that read one."""
+    click.echo(ssh.config(_lab(name)), nl=False)
+
+
 @command.command("wait")
 @_NAME
 def wait_command(*, name: str | None) -> None:

@@ -26,10 +26,8 @@ class Answer:
     stderr: str
 
 
-def command(lab: Lab, machine: str, *, connect_timeout: int = 20) -> list[str]:
-    """The ssh command line for one machine, without the remote command."""
-    lab.machine(machine)
-    options = {
+def _options(lab: Lab, connect_timeout: int) -> dict[str, str]:
+    return {
         "StrictHostKeyChecking": "yes",
         "UserKnownHostsFile": str(lab.known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
@@ -37,6 +35,22 @@ def command(lab: Lab, machine: str, *, connect_timeout: int = 20) -> list[str]:
         "ConnectTimeout": str(connect_timeout),
         "LogLevel": "ERROR",
     }
+
+
+def config(lab: Lab) -> str:
+    """The machines for ssh_config(5), as other tools read it (`ssh -F`, pytest-testinfra)."""
+    lines: list[str] = []
+    for machine, port in lab.ssh_ports.items():
+        own = {"HostName": "127.0.0.1", "Port": str(port), "User": "root"}
+        values = {**own, "IdentityFile": str(lab.ssh_key), **_options(lab, 20)}
+        lines += [f"Host {machine}", *(f"  {name} {value}" for name, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+def command(lab: Lab, machine: str, *, connect_timeout: int = 20) -> list[str]:
+    """The ssh command line for one machine, without the remote command."""
+    lab.machine(machine)
+    options = _options(lab, connect_timeout)
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     port = str(lab.ssh_ports[machine])
     return ["ssh", "-F", "/dev/null", "-i", str(lab.ssh_key), "-p", port, *words, "root@127.0.0.1"]
