@@ -1,8 +1,10 @@
 """The star of the running lab (`underlay lab up --topology star`) with its WireGuard overlay.
 
 Spokes reach only the hub, each on a link of its own; the overlay joins them. UNDERLAY_LAB names the
-lab when several run.
+lab when several run; UNDERLAY_STAR=absent removes the overlay.
 """
+
+import os
 
 from underlay.lab.inventory import load
 
@@ -13,6 +15,7 @@ spokes = _lab.group("spokes")
 
 _links = [name for name, _ in spokes]
 _overlay = {
+    "state": os.environ.get("UNDERLAY_STAR", "present"),
     "overlay_cidr": "10.200.0.0/24",
     "hubs": ["hub"],
     # the master in the middle is the point of a star; say so
