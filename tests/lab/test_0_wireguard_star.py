@@ -229,6 +229,34 @@ def test_pods_over_vxlan_and_nothing_but_wireguard_on_the_wire(machines: Star) -
     assert not [line for line in seen if "10.200." in line or "10.244." in line]
 
 
+FRAGMENTS = "nstat -asz IpFragCreates IpReasmReqds | awk 'NR > 1 {print $2}'"
+RECEIVE = """python3 -c '
+import hashlib, socket
+server = socket.create_server(("0.0.0.0", 4243))
+print("listens", flush=True)
+link, found, size = server.accept()[0], hashlib.sha256(), 0
+while part := link.recv(65536): found.update(part); size += len(part)
+print(size, found.hexdigest(), flush=True)
+'"""
+SEND = """python3 -c '
+import hashlib, random, socket
+block, found = random.Random(1).randbytes(1 << 20), hashlib.sha256()
+with socket.create_connection(("%s", 4243), 20) as link:
+    for _ in range(64): link.sendall(block); found.update(block)
+print(64 << 20, found.hexdigest())
+'"""
+
+
+def test_64_mib_from_spoke_to_spoke_without_a_fragment(machines: Star) -> None:
+    before = machines.everywhere(FRAGMENTS)
+    with machines.background("w2", RECEIVE) as receiver:
+        assert receiver.stdout is not None
+        assert receiver.stdout.readline().strip() == "listens"
+        sent = machines.on("w1", SEND % ADDRESSES["w2"])
+        assert receiver.stdout.readline().strip() == sent
+    assert machines.everywhere(FRAGMENTS) == before
+
+
 STREAM = """python3 -c '
 import socket, sys, time
 link = socket.create_connection(("%s", 4242), 20)
@@ -275,6 +303,51 @@ def _lines_so_far(stream: subprocess.Popen[str]) -> int:
     while time.monotonic() < until:
         last = int(stream.stdout.readline())
     return last
+
+
+@pytest.mark.slow
+def test_a_spoke_whose_address_changes_is_found_again(machines: Star) -> None:
+    machines.on("w2", "ip addr add 10.88.2.77/24 dev $(ip -o -4 route get 10.88.2.1 | grep -o 'dev"
+                " [^ ]*' | cut -d' ' -f2)")  # fmt: skip
+    link = machines.on("w2", "ip -o -4 route get 10.88.2.1 | grep -o 'dev [^ ]*' | cut -d' ' -f2")
+    machines.on("w2", f"ip addr del 10.88.2.2/24 dev {link}")
+    try:
+        assert machines.pings("w2", ADDRESSES["hub"])
+        assert "10.88.2.77:51820" in machines.on("hub", "wg show wg0 endpoints")
+        assert machines.pings("w1", ADDRESSES["w2"])
+        moved = machines.settings(nodes={"w2": {"endpoint": "10.88.2.77:51820"}})
+        machines.applied(*moved, DEPLOY)
+        assert machines.applied(*moved, DEPLOY)["success"] == 0
+        assert machines.pairs() == [True] * 6
+    finally:
+        machines.on("w2", f"ip addr add 10.88.2.2/24 dev {link}; ip addr del 10.88.2.77/24"
+                    f" dev {link}")  # fmt: skip
+    machines.applied(*machines.settings(), DEPLOY)
+    assert machines.pairs() == [True] * 6
+
+
+@pytest.mark.slow
+def test_without_the_kernel_module_a_program_carries_it_and_that_is_told(machines: Star) -> None:
+    machines.applied(*machines.settings(leave_out=("w2",)), DEPLOY)
+    path = machines.on("w2", "modinfo -n wireguard")
+    machines.on("w2", f"modprobe -r wireguard; mv {path} {path}.away; depmod")
+    try:
+        done = machines.pyinfra(*machines.settings(), DEPLOY)
+        text = done.stdout + done.stderr
+        assert done.returncode == 0, text
+        assert "w2: the kernel has no module wireguard; wireguard-go carries the traffic" in text
+        assert machines.pairs() == [True] * 6
+        assert machines.applied(*machines.settings(), DEPLOY)["success"] == 0
+        done = machines.underlay("lab", "exec", "--name", machines.lab.name, "--on", "w2", "--",
+                                 "reboot")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert machines.pairs() == [True] * 6
+        machines.applied(*machines.settings(leave_out=("w2",)), DEPLOY)
+        assert machines.on("w2", "pgrep -f wireguard-go; ip link show wg0", check=False) == ""
+    finally:
+        machines.on("w2", f"mv {path}.away {path}; depmod")
+    machines.applied(*machines.settings(), DEPLOY)
+    assert machines.pairs() == [True] * 6
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ def test_another_reader_finds_every_machine_and_checks_its_key() -> None:
     for name, port in ports.items():
         entry = found.lookup(name)
         assert (entry["hostname"], entry["port"], entry["user"]) == ("127.0.0.1", str(port), "root")
-        assert entry["identityfile"] == [str(lab.ssh_key)]
+        assert list(entry["identityfile"]) == [str(lab.ssh_key)]
         assert (entry["stricthostkeychecking"], entry["userknownhostsfile"]) == (
             "yes", str(lab.known_hosts),
         )  # fmt: skip

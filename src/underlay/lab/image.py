@@ -19,8 +19,9 @@ from underlay.lab.progress import Say
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "openssh-server", "iproute2", "iputils-ping",
     "iptables", "ipset", "ipvsadm", "conntrack", "nftables", "tcpdump", "curl", "procps", "ethtool",
-    "socat", "netcat-openbsd", "wireguard-tools", "strongswan-swanctl", "charon-systemd",
-    "libstrongswan-standard-plugins", "libstrongswan-extra-plugins", "libcharon-extra-plugins",
+    "socat", "netcat-openbsd", "wireguard-tools", "wireguard-go", "strongswan-swanctl",
+    "charon-systemd", "libstrongswan-standard-plugins", "libstrongswan-extra-plugins",
+    "libcharon-extra-plugins",
     "chrony", "containerd", "runc", "containernetworking-plugins", "linux-image-cloud-amd64",
     "initramfs-tools", "busybox-static", "ca-certificates", "python3", "mount",
     "util-linux", "sudo", "iperf3",
