@@ -20,6 +20,7 @@ from underlay.facts.script import MARK, ScriptFact
 
 #: Every reading that a fact of this module takes; a case leaves out those that found nothing.
 EMPTY = {
+    "bird": "protocols routes",
     "kernel": "release loaded there would blacklist parameters files journal",
     "sysctl": "values read-only boot ours journal size kube-proxy",
     "kube_proxy": "mode table device link local sets tables chains policies tools image kernel dns"

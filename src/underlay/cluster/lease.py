@@ -24,12 +24,18 @@ SECONDS, EVERY = 60, 15
 
 
 class Lease:
-    """One lease. holder: `computer/pid` of this process unless given."""
+    """One lease.
 
-    def __init__(self, api: Api, name: str, namespace: str, holder: str = "") -> None:
+    holder: `computer/pid` of this process unless given; what: is changed under it, for messages.
+    """
+
+    def __init__(
+        self, api: Api, name: str, namespace: str, holder: str = "", what: str = "kube-proxy"
+    ) -> None:
         self._api = api
         self._name = name
         self._namespace = namespace
+        self._what = what
         self.holder = holder or f"{socket.gethostname()}/{os.getpid()}"
         self._ended = threading.Event()
 
@@ -51,11 +57,11 @@ class Lease:
             renewed = spec.get("renewTime")
             now = time.monotonic()
             if seen is None:
-                tell(f"{spec['holderIdentity']} has changed kube-proxy here; waiting for its end")
+                tell(f"{spec['holderIdentity']} has changed {self._what} here; waiting for its end")
                 seen = (renewed, now)
             elif renewed != seen[0]:
                 return (
-                    f"{spec['holderIdentity']} is changing kube-proxy of this cluster right now;"
+                    f"{spec['holderIdentity']} is changing {self._what} of this cluster right now;"
                     " wait until it has ended"
                 )
             elif now - seen[1] > SECONDS:

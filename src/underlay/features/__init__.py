@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from underlay.features import kernel_modules, kube_proxy, preflight, sysctl, wireguard
+from underlay.features import (
+    kernel_modules,
+    kube_proxy,
+    preflight,
+    route_reflectors,
+    sysctl,
+    wireguard,
+)
 from underlay.features.model import Feature
 from underlay.settings import Section
 from underlay.settings.cluster import Cluster
@@ -14,6 +21,7 @@ FEATURES: tuple[Feature, ...] = (
     kube_proxy.FEATURE,
     preflight.FEATURE,
     wireguard.FEATURE,
+    route_reflectors.FEATURE,
 )
 
 #: Sections that no single feature owns.

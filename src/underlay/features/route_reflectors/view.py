@@ -1,0 +1,124 @@
+"""What the Kubernetes API says about nodes and BGP, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from underlay.cluster import Api
+from underlay.cluster.objects import NODE, POD
+from underlay.features.route_reflectors import plan
+from underlay.features.route_reflectors.plan import Mark, State
+from underlay.features.route_reflectors.store import Store
+from underlay.features.route_reflectors.topology import DEFAULT_AS, Layout, Node
+
+
+@dataclass(frozen=True)
+class View:
+    """The cluster now.
+
+    state: what of it is ours to change; ready: nodes that are Ready; schedulable: nodes that take
+    pods; every: names of all nodes, those without BGP too.
+    """
+
+    layout: Layout
+    state: State
+    ready: frozenset[str]
+    schedulable: frozenset[str]
+    every: frozenset[str]
+
+
+def read(api: Api, store: Store, label: str) -> View:
+    """Ask for the nodes, the peers and the configuration: three requests."""
+    found = api.list(NODE)
+    peers = store.peers()
+    configuration = store.configuration()
+    nodes = [node for node in map(_node, found) if node.addresses]
+    marks = {
+        node.name: Mark(node.cluster_id or None, node.labels.get(label))
+        for node in nodes
+        if node.cluster_id or label in node.labels
+    }
+    # absent means on
+    mesh = configuration.get("nodeToNodeMeshEnabled") is not False
+    number = int(configuration.get("asNumber") or DEFAULT_AS)
+    ours = {name: spec for name, spec in peers.items() if name.startswith(plan.OURS)}
+    return View(
+        layout=Layout(tuple(nodes), mesh, number, peers),
+        state=State(mesh, marks, ours),
+        ready=frozenset(_name(node) for node in found if _is_ready(node)),
+        schedulable=frozenset(
+            _name(node) for node in found if not (node.get("spec") or {}).get("unschedulable")
+        ),
+        every=frozenset(_name(node) for node in found),
+    )
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return str(node["metadata"]["name"])
+
+
+def _node(found: Mapping[str, Any]) -> Node:
+    meta = found["metadata"]
+    notes = meta.get("annotations") or {}
+    number = str(notes.get(plan.AS_NUMBER) or "")
+    return Node(
+        name=_name(found),
+        addresses=tuple(
+            str(notes[key]).partition("/")[0] for key in plan.ADDRESSES if notes.get(key)
+        ),
+        labels=dict(meta.get("labels") or {}),
+        cluster_id=str(notes.get(plan.ID) or ""),
+        as_number=_as_number(number) if number else None,
+    )
+
+
+def _as_number(text: str) -> int:
+    """A number, or two halves as `1.10` (RFC 5396)."""
+    high, dot, low = text.partition(".")
+    return int(high) * 65536 + int(low) if dot else int(text)
+
+
+def _is_ready(node: Mapping[str, Any]) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod on the pod network that would lose its traffic; why: what a drain would destroy."""
+
+    namespace: str
+    name: str
+    why: str = ""
+
+
+def pods(api: Api, node: str) -> tuple[Pod, ...]:
+    """The pods that a drain of this node has to move. DaemonSets' pods and finished ones are not.
+
+    A drain cannot move a pod that nobody makes anew, and empties an emptyDir.
+    """
+    found = api.list(POD, fields=f"spec.nodeName={node}")
+    return tuple(_pod(pod) for pod in found if _moves(pod))
+
+
+def _moves(pod: Mapping[str, Any]) -> bool:
+    if pod["spec"].get("hostNetwork") or pod.get("status", {}).get("phase") in _FINISHED:
+        return False
+    owners = pod["metadata"].get("ownerReferences") or []
+    mirror = "kubernetes.io/config.mirror" in (pod["metadata"].get("annotations") or {})
+    return not mirror and not any(owner["kind"] == "DaemonSet" for owner in owners)
+
+
+_FINISHED = ("Succeeded", "Failed")
+
+
+def _pod(pod: Mapping[str, Any]) -> Pod:
+    meta = pod["metadata"]
+    why = ""
+    if not meta.get("ownerReferences"):
+        why = "nobody makes it anew"
+    elif any("emptyDir" in volume for volume in pod["spec"].get("volumes") or []):
+        why = "its emptyDir would be lost"
+    return Pod(meta["namespace"], meta["name"], why)

@@ -1,0 +1,49 @@
+"""calicoctl on a control-plane host, with Kubernetes as its datastore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.host import Host
+
+from underlay.errors import ClusterError
+
+
+def find(host: Host) -> Sequence[str]:
+    """The words that start it there: itself, or kubectl's plugin; none when it is not there."""
+    sudo = bool(host.data.get("_sudo"))
+    for words in (("calicoctl",), ("kubectl", "calico")):
+        command = StringCommand("command", "-v", words[0] if len(words) == 1 else "kubectl-calico")
+        done, _ = host.run_shell_command(command, print_output=False, _sudo=sudo)
+        if done:
+            return words
+    return ()
+
+
+def runner(
+    host: Host, program: Sequence[str], kubeconfig: str
+) -> Callable[[tuple[str, ...], str], str]:
+    """Runs it with words and standard input; ClusterError has the first line of what it says.
+
+    kubeconfig: path on that host.
+    """
+    sudo = bool(host.data.get("_sudo"))
+
+    def run(words: tuple[str, ...], text: str) -> str:
+        environment = (f"DATASTORE_TYPE=kubernetes KUBECONFIG={kubeconfig}").split(" ", 1)
+        command = StringCommand(
+            "env", *(QuoteString(word) for word in (*environment, *program, *words))
+        )
+        done, output = host.run_shell_command(
+            command, print_output=False, print_input=False, _sudo=sudo,
+            _stdin=[text] if text else None,
+        )  # fmt: skip
+        if not done:
+            first = (output.stderr_lines or output.stdout_lines or ["it said nothing"])[0]
+            raise ClusterError(
+                f"{host.name}: calicoctl {' '.join(words[:2])}: {first}; run it there by hand"
+            )
+        return str(output.stdout)
+
+    return run
