@@ -19,6 +19,7 @@ NETNS_PACKAGES = (
     ("nft", "nftables"),
     ("iptables", "iptables"),
     ("tcpdump", "tcpdump"),
+    ("birdcl", "bird2"),
 )
 
 LAB_PACKAGES = (

@@ -82,7 +82,7 @@ class Calico:
             for reflector in reflectors:
                 graph.peers[reflector].discard(node)
         sessions = {s.address: s.peer in graph.peers[name] for s in self._seen.sessions()[name]}
-        known = {origin for origin in self.names if name in graph.spread(origin)[0]}
+        known = {origin for origin in self.names if name in graph.spread(origin)}
         return sessions, known
 
     def unreached(self, excused: frozenset[str] = frozenset()) -> set[str]:

@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "underlay.cli.wireguard",
         "WireGuard overlays: plan as table and picture, rotate keys.",
     ),
+    "route-reflectors": (
+        "underlay.cli.route_reflectors",
+        "BGP route reflectors: sessions and routes, against the mesh.",
+    ),
     "lab": ("underlay.cli.lab", "Real machines on one computer: up, status, ssh, exec, down."),
 }
 

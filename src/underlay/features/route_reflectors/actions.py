@@ -262,11 +262,11 @@ def undo(state: RunState, host: Host, job: Job) -> bool:
 
 def _restore(host: Host, job: Job, old: State) -> str:
     """Objects as they were, and proof of it; "" or what is not as it was."""
-    change = plan.change(patiently(host, lambda: _now(job), _soon(job)).state, old)
-    if change.rearranges:
+    current = patiently(host, lambda: _now(job), _soon(job)).state
+    change = plan.change(current, old)
+    if change.rearranges and not current.mesh:
         patiently(host, lambda: _mesh(host, job, on=True), _soon(job))
-        current = replace(patiently(host, lambda: _now(job), _soon(job)).state, mesh=True)
-        sentence = proved(host, job, current)
+        sentence = proved(host, job, replace(current, mesh=True))
         if sentence:
             # what failed is on its way out: what is left of it may well not pass
             host.log(f"{host.name}: rollback: goes on although {sentence}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
 from pyinfra.context import host, state
 
 from underlay.cluster import Api
@@ -54,7 +55,7 @@ def _convert() -> None:
     settings = load(host, RouteReflectors)
     api = api_of(host.state, load(host, Cluster))
     store = choose(api, _calicoctl)
-    node_of = node_names(host)
+    node_of = node_names(host.state.inventory)
     now = view.read(api, store, settings.label)
     target = plan.wanted(settings, node_of)
     snapshot = open_snapshot((host.get_fact(Journals) or {}).get(plan.CHANGE, ()))
@@ -114,11 +115,11 @@ def _both(job: Job) -> plan.State:
     return plan.State(mesh, {**now.marks, **target.marks}, {**now.peers, **target.peers})
 
 
-def node_names(of: Host) -> dict[str, str]:
+def node_names(inventory: Inventory) -> dict[str, str]:
     """Host to the name of its node."""
     return {
         found.name: found.section(KubeProxy).node_name or found.name
-        for found in fleet_of(of.state.inventory)
+        for found in fleet_of(inventory)
     }
 
 

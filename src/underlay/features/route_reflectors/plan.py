@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,8 @@ CHANGE = "route_reflectors"
 ID = "projectcalico.org/RouteReflectorClusterID"
 AS_NUMBER = "projectcalico.org/ASNumber"
 ADDRESSES = ("projectcalico.org/IPv4Address", "projectcalico.org/IPv6Address")
+#: A label that the kubelet sets.
+HOSTNAME = "kubernetes.io/hostname"
 #: BGPPeers whose names start so are ours.
 OURS = "underlay-rr-"
 
@@ -151,12 +153,14 @@ def applied(layout: Layout, now: State, target: State, label: str) -> Layout:
     return replace(layout, nodes=tuple(nodes), mesh=target.mesh, peers=peers)
 
 
-def imagined(settings: RouteReflectors, nodes: Mapping[str, str]) -> Layout:
-    """The mesh of the inventory's hosts before any change, without asking anybody.
+def imagined(settings: RouteReflectors, names: Sequence[str], count: int = 0) -> Layout:
+    """A mesh of these nodes before any change, without asking anybody; addresses are made up.
 
-    nodes: name of the node to its address, which may be made up.
+    count: further nodes are made up until there are so many.
     """
-    return Layout(
-        nodes=tuple(Node(name, (address,), {}) for name, address in nodes.items()),
-        mesh=True, as_number=settings.as_number or DEFAULT_AS, peers={},
-    )  # fmt: skip
+    more = (f"node-{number}" for number in range(1, count - len(names) + 1))
+    nodes = [
+        Node(name, (f"192.0.2.{number}",), {HOSTNAME: name})
+        for number, name in enumerate([*names, *more])
+    ]
+    return Layout(tuple(nodes), mesh=True, as_number=settings.as_number or DEFAULT_AS, peers={})

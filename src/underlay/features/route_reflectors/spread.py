@@ -43,10 +43,9 @@ class Graph:
             number={node.name: layout.of(node) for node in layout.nodes},
         )
 
-    def spread(self, origin: str, down: Collection[str] = ()) -> tuple[frozenset[str], int]:
-        """The nodes that a route of `origin` reaches, and how many copies they hold together."""
-        reached: set[str] = set()
-        copies = 0
+    def spread(self, origin: str, down: Collection[str] = ()) -> dict[str, int]:
+        """The nodes that a route of `origin` reaches, each with the copies that it is told."""
+        told: dict[str, int] = {}
         waiting: list[tuple[str, str, frozenset[str]]] = [(origin, "", frozenset())]
         while waiting:
             following = []
@@ -56,12 +55,11 @@ class Graph:
                 for other in self._onwards(holder, source):
                     if other in (origin, source) or other in down or self.cluster[other] in passed:
                         continue
-                    copies += 1
-                    if other not in reached:
-                        reached.add(other)
+                    if other not in told:
                         following.append((other, holder, passed))
+                    told[other] = told.get(other, 0) + 1
             waiting = following
-        return frozenset(reached), copies
+        return told
 
     def _onwards(self, holder: str, source: str) -> Iterator[str]:
         """To whom a node passes on what it has from `source`, "" for its own routes."""
@@ -76,11 +74,7 @@ class Graph:
         there = frozenset(self.peers) - set(down)
         found = {}
         for origin in sorted(there):
-            missing = there - {origin} - self.spread(origin, down)[0]
+            missing = there - {origin} - self.spread(origin, down).keys()
             if missing:
                 found[origin] = missing
         return found
-
-    def copies(self) -> dict[str, int]:
-        """Node to the copies of its route that all others hold."""
-        return {origin: self.spread(origin)[1] for origin in self.peers}

@@ -142,8 +142,6 @@ def _matcher(nodes: Sequence[Node]) -> Callable[[str], tuple[Node, ...]]:
     @cache
     def match(text: str) -> tuple[Node, ...]:
         wanted = selector.parse(text)
-        return tuple(
-            node for node in nodes if wanted({"kubernetes.io/hostname": node.name, **node.labels})
-        )
+        return tuple(node for node in nodes if wanted(node.labels))
 
     return match
