@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pyinfra.connectors.fake import FakeConnector
+from tests.fake import world as fake_world
 from tests.fake.calico import Calico
 from tests.fake.world import Clock, Run, run_on
 
@@ -83,6 +84,35 @@ def test_the_order_loses_no_route_and_the_second_run_does_nothing(make: MakeCali
     assert after.pop("BGPConfiguration default") == {"nodeToNodeMeshEnabled": True}
     assert after == before
     assert convert(world, BACK).operations == 0
+
+
+def test_a_plan_shows_the_change_and_writes_nothing(
+    make: MakeCalico, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `--dry`: every body is called, and no operation is run."""
+    world = make(4)
+    monkeypatch.setattr(fake_world, "run_ops", lambda state: None)
+    with caplog.at_level("INFO"):
+        assert convert(world).operations > 5
+    assert world.events == []
+    assert not [c for c in world.calls if c.startswith(("create", "merge", "delete", "bird"))]
+    assert "+nodeToNodeMeshEnabled: false" in caplog.text
+    assert "routeReflectorClusterID: 244.0.0.1" in caplog.text
+
+
+def test_a_pod_that_comes_between_check_and_cordon_ends_the_run(make: MakeCalico) -> None:
+    world = make(4)
+
+    def comes(call: str) -> bool:
+        if call == f"merge:Node {RR1}" and ("Pod", "late") not in world.objects:
+            world.pod(RR1, "late")
+        return False
+
+    world.refuse = comes
+    assert convert(world).failed == {RR1}
+    assert world.reflectors == {}
+    assert f"uncordon {RR1}" in world.events
+    assert world.events[-1] == "rolled-back"
 
 
 def test_no_section_no_question(make: MakeCalico) -> None:
@@ -182,7 +212,7 @@ def test_routes_of_before_prove_nothing_while_bird_is_behind(make: MakeCalico) -
 
 @pytest.mark.parametrize("served", [set(), {STORAGE}], ids=["nothing", "storage"])
 def test_where_objects_are_written(
-    make: MakeCalico, served: set[str], capfd: pytest.CaptureFixture[str]
+    make: MakeCalico, served: set[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     world = make(3)
     world.served = served
@@ -192,6 +222,7 @@ def test_where_objects_are_written(
         return
     assert convert(world).failed == set()
     assert world.mesh is False
+    assert f"writes by {STORAGE} itself, as a last resort" in caplog.text
 
 
 def test_pods_on_a_reflector_are_refused_drained_or_accepted(make: MakeCalico) -> None:

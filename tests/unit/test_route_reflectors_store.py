@@ -52,7 +52,9 @@ def api(*served: str) -> Any:
     ],
 )
 def test_the_best_way_that_is_there(served: tuple[str, ...], tool: bool, how: str) -> None:
-    assert choose(api(*served), lambda: (Tool(), "cp1") if tool else None).how == how
+    found = choose(api(*served), lambda: (Tool(), "cp1") if tool else None)
+    assert found.how.partition(" itself")[0] == how
+    assert ("last resort" in found.how) is (how == STORAGE)
 
 
 def test_no_way_at_all() -> None:

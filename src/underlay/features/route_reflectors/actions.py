@@ -34,6 +34,7 @@ HOLD = 3.0
 def claim(state: RunState, host: Host, job: Job) -> bool:
     """Take the lease of the cluster for this run."""
     lease = Lease(job.api, LEASE, NAMESPACE, what="the BGP peers")
+    outcome.note(host, f"{host.name}: writes by {job.store.how}")
 
     def step(h: Host) -> str:
         refused = lease.acquire(lambda text: h.log(f"{h.name}: {text}"))
@@ -98,6 +99,9 @@ def _clear(host: Host, job: Job) -> str:
             )  # fmt: skip
             if sentence:
                 return sentence
+        elif left := patiently(host, lambda n=name: view.pods(job.api, n), _soon(job)):  # type: ignore[misc]
+            # it took one between the check and the cordon
+            return f"{name}: {left[0].namespace}/{left[0].name} has come meanwhile; run it again"
     return ""
 
 

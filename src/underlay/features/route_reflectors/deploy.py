@@ -24,7 +24,7 @@ from underlay.features.route_reflectors import checks, plan, rights, steps, view
 from underlay.features.route_reflectors.job import Job, Run, open_snapshot
 from underlay.features.route_reflectors.settings import RouteReflectors
 from underlay.features.route_reflectors.status import Status
-from underlay.features.route_reflectors.store import ApiStore, Calicoctl, Store, choose
+from underlay.features.route_reflectors.store import Calicoctl, Store, choose
 from underlay.operations import calicoctl
 from underlay.settings.cluster import Cluster
 
@@ -67,13 +67,12 @@ def _convert() -> None:
         # what a run that was cut short has begun to empty is not refused for what is left in it
         begun = set(snapshot.schedulable) - now.schedulable
         pods = {name: found for name, found in pods.items() if name not in begun}
-    group = store.how.partition("/")[0] if isinstance(store, ApiStore) else ""
     job = Job(
         api=api, store=store, settings=settings, view=now, target=target,
         status=Status(host.state, api, _reachable(node_of), settings.status),
         run=Run(snapshot=snapshot, changed=snapshot is not None),
         refused=(
-            *rights.denied(api, settings, group),
+            *rights.denied(api, settings, store.group),
             *checks.refusals(settings, now, target, pods),
         ),
     )  # fmt: skip

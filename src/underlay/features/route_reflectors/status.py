@@ -53,7 +53,9 @@ class Status:
         """Node to what it says; None when nothing can be learnt of it."""
         found: dict[str, Reading | None] = dict.fromkeys(nodes)
         if self.how != "calico-node-status":
-            asked = [name for name in nodes if name in self.hosts and name not in self.silent]
+            # where there is no other way, a BIRD that was silent once is asked again
+            given_up = self.silent if self.version != "" else set()
+            asked = [name for name in nodes if name in self.hosts and name not in given_up]
             for name, reading in self._by_ssh(asked):
                 found[name] = reading
                 if reading is None and self.how == "auto":

@@ -36,7 +36,6 @@ def check(job: Job) -> Steps:
 @operation()
 def start(job: Job) -> Steps:
     """Take the lease, then write down what is there and every node's routes."""
-    outcome.note(host, f"{host.name}: writes by {job.store.how}")
     yield FunctionCommand(actions.claim, [job], {})
     yield FunctionCommand(actions.record, [job], {})
 

@@ -37,9 +37,13 @@ def served(api: Api, version: str, plural: str) -> bool:
 
 
 class Store(Protocol):
-    """What a conversion reads and writes; how: for people."""
+    """What a conversion reads and writes.
+
+    how: for people; group: API group that the user needs rights in, "" for none.
+    """
 
     how: str
+    group: str
 
     def peers(self) -> dict[str, dict[str, Any]]:
         """Every BGPPeer's spec by name."""
@@ -64,7 +68,10 @@ class ApiStore:
         self._api = api
         self._peer = kind("BGPPeer", version)
         self._configuration = kind("BGPConfiguration", version)
+        self.group = version.partition("/")[0]
         self.how = version
+        if version == STORAGE:
+            self.how += " itself, as a last resort: nobody checks what is written there"
 
     def peers(self) -> dict[str, dict[str, Any]]:
         """Every BGPPeer's spec by name."""
@@ -106,6 +113,7 @@ class CalicoctlStore:
 
     def __init__(self, run: Calicoctl, where: str) -> None:
         self._run = run
+        self.group = ""
         self.how = f"calicoctl on {where}"
 
     def peers(self) -> dict[str, dict[str, Any]]:
