@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,6 +57,17 @@ class Hosts:
     def inside(self, *command: str) -> list[str]:
         """A command line that runs where the hosts can be reached."""
         return ["ip", "netns", "exec", self.hub, *command]
+
+    @contextmanager
+    def running(self, program: str, number: int | None = None) -> Iterator[None]:
+        """A python program in the network of one host, or of what connects them."""
+        netns = self.hub if number is None else self.netns(number)
+        call = ["ip", "netns", "exec", netns, sys.executable, "-c", program]
+        with subprocess.Popen(call) as found:
+            try:
+                yield
+            finally:
+                found.terminate()
 
     def ssh(self, address: str, remote: str) -> list[str]:
         """The plain ssh command line for one host."""

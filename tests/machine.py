@@ -20,6 +20,8 @@ NETNS_PACKAGES = (
     ("iptables", "iptables"),
     ("tcpdump", "tcpdump"),
     ("birdcl", "bird2"),
+    ("socat", "socat"),
+    ("nc.openbsd", "netcat-openbsd"),
 )
 
 LAB_PACKAGES = (

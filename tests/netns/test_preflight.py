@@ -39,13 +39,14 @@ def three(shared: Fleet) -> Iterator[Fleet]:
         shared.hosts.on(number, "nft", "flush", "ruleset")
 
 
-def _rule(found: Fleet, number: int, hook: str, *rules: str) -> None:
+def rule(found: Fleet, number: int, hook: str, *rules: str) -> None:
+    """Firewall rules on one host."""
     lines = "\n".join(rules)
     text = f"table inet t {{\nchain c {{\ntype filter hook {hook} priority 0;\n{lines}\n}}\n}}\n"
     found.hosts.on(number, "nft", text)
 
 
-def _no_listener(found: Fleet, number: int) -> bool:
+def no_listener(found: Fleet, number: int) -> bool:
     """Nothing but sshd listens, and no agent is alive."""
     ports = found.hosts.on(number, "ss", "-lntuH").stdout.splitlines()
     raw = found.hosts.on(number, "ss", "-lwH").stdout.split()
@@ -60,25 +61,25 @@ def test_healthy_hosts_have_no_finding_and_keep_no_listener(three: Fleet) -> Non
     assert passed["reach/ports"][0]["message"] == "18 probes over 6 pairs"
     assert passed["mtu/path"][0]["message"] == "6 directions carry 1500"
     assert all(host["tool"].startswith("python3 ") for host in report["hosts"])
-    assert all(_no_listener(three, number) for number in range(3))
+    assert all(no_listener(three, number) for number in range(3))
 
 
 def test_a_udp_port_dropped_in_one_direction_only(three: Fleet) -> None:
-    _rule(three, 1, "input", "ip saddr 198.18.0.10 udp dport 8472 drop")
+    rule(three, 1, "input", "ip saddr 198.18.0.10 udp dport 8472 drop")
     code, report = three.report()
     assert code == 3
     assert findings(report) == [("fail", "reach/ports", f"{VXLAN} from n0 to n1: {DROPPED}")]
 
 
 def test_a_reply_that_is_lost_is_told_from_a_request_that_is(three: Fleet) -> None:
-    _rule(three, 1, "output", "ip daddr 198.18.0.10 udp sport 8472 drop")
+    rule(three, 1, "output", "ip daddr 198.18.0.10 udp sport 8472 drop")
     _, report = three.report()
     lost = "it arrived, but the reply was lost on the way back"
     assert findings(report) == [("fail", "reach/ports", f"{VXLAN} from n0 to n1: {lost}")]
 
 
 @pytest.mark.parametrize(
-    ("rule", "verdict"),
+    ("action", "verdict"),
     [
         ("drop", DROPPED),
         ("reject", "refused on the way although it listens there: a firewall rejects it"),
@@ -88,9 +89,9 @@ def test_a_reply_that_is_lost_is_told_from_a_request_that_is(three: Fleet) -> No
     ],
 )  # fmt: skip
 def test_a_firewall_that_rejects_is_told_from_one_that_drops(
-    three: Fleet, rule: str, verdict: str
+    three: Fleet, action: str, verdict: str
 ) -> None:
-    _rule(three, 2, "input", f"tcp dport 10250 {rule}")
+    rule(three, 2, "input", f"tcp dport 10250 {action}")
     _, report = three.report()
     assert findings(report) == [
         ("fail", "reach/ports", f"10250/tcp (kubelet) from n0 to n2: {verdict}")
@@ -99,7 +100,7 @@ def test_a_firewall_that_rejects_is_told_from_one_that_drops(
 
 
 def test_one_dead_firewall_is_one_finding(three: Fleet) -> None:
-    _rule(three, 2, "input", "tcp dport 22 accept", "ct state established accept", "drop")
+    rule(three, 2, "input", "tcp dport 22 accept", "ct state established accept", "drop")
     _, report = three.report()
     text = (
         "n2 takes in nothing (6 of 6 probes, 10250/tcp (kubelet), 10256/tcp (kube-proxy health),"
@@ -110,7 +111,7 @@ def test_one_dead_firewall_is_one_finding(three: Fleet) -> None:
 
 def test_a_narrow_path_behind_wide_interfaces_without_icmp(three: Fleet) -> None:
     for number in range(3):
-        _rule(
+        rule(
             three,
             number,
             "input",
@@ -127,7 +128,7 @@ def test_a_narrow_path_behind_wide_interfaces_without_icmp(three: Fleet) -> None
 
 def test_large_datagrams_filtered_on_an_overlay_port(three: Fleet) -> None:
     """A filter of the port alone: echo requests of the same size pass."""
-    _rule(three, 1, "input", "udp dport 8472 meta length > 1000 drop")
+    rule(three, 1, "input", "udp dport 8472 meta length > 1000 drop")
     _, report = three.report()
     found = findings(report)
     assert [row[:2] for row in found] == [("fail", "mtu/path")]
@@ -136,7 +137,7 @@ def test_large_datagrams_filtered_on_an_overlay_port(three: Fleet) -> None:
 
 def test_ipip_blocked_while_udp_works(three: Fleet) -> None:
     three.settings(**{**SETTINGS, "network": {**NETWORK, "encapsulation": "ipip"}})
-    _rule(three, 1, "input", "meta l4proto 4 drop")
+    rule(three, 1, "input", "meta l4proto 4 drop")
     _, report = three.report()
     text = f"IPIP (protocol 4) into n1 (2 of 2 peers): {DROPPED}"
     assert findings(report) == [("fail", "reach/ports", text)]
@@ -156,13 +157,9 @@ def test_a_pod_cidr_inside_a_lan_route(three: Fleet) -> None:
 
 
 def test_a_port_that_a_program_has_is_only_connected_to(three: Fleet) -> None:
-    listen = "import socket,time; s=socket.create_server(('198.18.0.11', 10250)); time.sleep(60)"
-    call = ["ip", "netns", "exec", three.hosts.netns(1), "python3", "-c", listen]
-    with subprocess.Popen(call) as program:
-        try:
-            _, report = three.report()
-        finally:
-            program.terminate()
+    listen = "import socket,time; s=socket.create_server(('198.18.0.11', 10250)); time.sleep(99)"
+    with three.hosts.running(listen, 1):
+        _, report = three.report()
     assert findings(report) == []
 
 
@@ -187,18 +184,14 @@ while True:
 def test_a_resolver_that_answers_only_over_udp(three: Fleet) -> None:
     wanted = {**SETTINGS["preflight"], "dns": {"outside": ["registry.example"]}}
     three.settings(**{**SETTINGS, "preflight": wanted})
-    call = three.hosts.inside("python3", "-c", RESOLVER)
-    with subprocess.Popen(call) as resolver:
-        try:
-            _, report = three.report()
-        finally:
-            resolver.terminate()
+    with three.hosts.running(RESOLVER):
+        _, report = three.report()
     text = "over TCP 198.18.0.1: nothing listens for registry.example from n0, n1, n2"
     assert findings(report) == [("fail", "dns/tcp", f"{text}, while UDP answers")]
 
 
 def test_the_deploy_ends_hosts_with_all_that_is_wrong_and_changes_nothing(three: Fleet) -> None:
-    _rule(three, 1, "input", "udp dport 8472 drop")
+    rule(three, 1, "input", "udp dport 8472 drop")
     deploy = ROOT / "deploys/preflight.py"
     for words in (["--dry"], ["-y"]):
         call = three.hosts.inside(str(BIN / "pyinfra"), *words, "inventory.py", str(deploy))
@@ -262,10 +255,10 @@ def test_a_node_that_goes_away_in_the_middle_of_the_run(tmp_path: Path) -> None:
     with fleet(tmp_path) as found:
         found.settings(**{**SETTINGS, "preflight": {**SETTINGS["preflight"], "probe_seconds": 4}})
         # keeps the probes of the others waiting, so that there is a middle
-        _rule(found, 1, "input", "udp dport 8472 drop")
+        rule(found, 1, "input", "udp dport 8472 drop")
         running = found.start("--format", "json", "--output", "report.json")
         folders = f"/proc/{found.hosts.daemons[2].pid}/root/run"
-        _until(lambda: bool(list(Path(folders).glob("underlay-preflight.*/go"))))
+        until(lambda: bool(list(Path(folders).glob("underlay-preflight.*/go"))))
         subprocess.run(["ip", "-n", found.hosts.hub, "link", "set", "v2", "down"], check=True)
         found.hosts.daemons[2].kill()
         assert running.wait(timeout=110) == 5
@@ -282,17 +275,18 @@ def test_a_killed_controller_leaves_no_listener_within_thirty_seconds(tmp_path: 
     with fleet(tmp_path, 2) as found:
         running = found.start()
         root = Path(f"/proc/{found.hosts.daemons[1].pid}/root/run")
-        _until(lambda: bool(list(root.glob("underlay-preflight.*"))))
+        until(lambda: bool(list(root.glob("underlay-preflight.*"))))
         os.kill(running.pid, signal.SIGKILL)
         running.wait()
-        assert not _no_listener(found, 1), "the agent was there when the controller was killed"
+        assert not no_listener(found, 1), "the agent was there when the controller was killed"
         began = time.monotonic()
-        _until(lambda: all(_no_listener(found, number) for number in range(2)), 30)
+        until(lambda: all(no_listener(found, number) for number in range(2)), 30)
         assert time.monotonic() - began < 30
-        _until(lambda: not list(root.glob("underlay-preflight.*")), 3)
+        until(lambda: not list(root.glob("underlay-preflight.*")), 3)
 
 
-def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for something to come about."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "did not come about"

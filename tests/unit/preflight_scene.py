@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from underlay.facts.kernel import ModuleState
-from underlay.facts.node import Link, Node, Route
+from underlay.facts.node import Link, Neighbours, Node, Route
 from underlay.facts.sysctl import Line
 from underlay.features.preflight.scene import (
     Backup,
@@ -60,7 +60,7 @@ def _host(number: int, name: str) -> Host:
         conntrack=(10, 1000), proxy_mode="iptables", flannel={"FLANNEL_MTU": "1450"},
         cluster=("ready", "prometheuses.monitoring.coreos.com", "daemonset.apps/node-exporter",
                  "deployment.apps/kube-state-metrics", "coredns-metrics") if number == 0 else (),
-        programs=frozenset({"chronyd"}),
+        programs=frozenset({"chronyd"}), neighbours={4: Neighbours(1024, 9, 0)},
     )  # fmt: skip
     facts = replace(facts, lines=_lines())
     network = Network(cni="flannel", pod_cidr="10.244.0.0/16", service_cidr="10.96.0.0/12")
@@ -130,12 +130,14 @@ def probes(**changes: Any) -> Change:
     return lambda scene: replace(scene, probes=replace(scene.probes, **changes))
 
 
-def mtus(sizes: Mapping[tuple[str, str], int], detail: str = "") -> Change:
+def mtus(sizes: Mapping[tuple[str, str], int], detail: str = "", family: int = 4) -> Change:
     """Some paths carry less."""
 
     def change(scene: Scene) -> Scene:
         found = tuple(
             replace(m, size=sizes.get((m.source, m.target), m.size), detail=detail)
+            if m.family == family
+            else m
             for m in scene.probes.mtus
         )
         return replace(scene, probes=replace(scene.probes, mtus=found))
@@ -151,6 +153,29 @@ def dns(where: Callable[[DnsAnswer], bool], verdict: str, detail: str = "") -> C
             replace(a, verdict=verdict, detail=detail) if where(a) else a for a in scene.probes.dns
         )
         return replace(scene, probes=replace(scene.probes, dns=found))
+
+    return change
+
+
+def dual_stack() -> Change:
+    """Every node has a second address, and all of IPv6 works."""
+
+    def change(scene: Scene) -> Scene:
+        plan = {"pod_cidr_v6": "fd00:10:244::/56", "service_cidr_v6": "fd00:10:96::/112"}
+        found = network(**plan)(scene)
+        for number, name in enumerate(NAMES):
+            address = f"2001:db8::1{number}"
+            found = facts(
+                name, neighbours={4: Neighbours(1024, 9, 0), 6: Neighbours(1024, 9, 0)},
+                addresses={"eth0": (f"192.0.2.{10 + number}/24", f"{address}/64")},
+                ipv6={"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.all.forwarding": "1"},
+            )(host(name, second=address)(found))  # fmt: skip
+        more = tuple(Flow(a, b, "icmp6", 0, "open") for a, b in PAIRS)
+        six = tuple(PathMtu(a, b, 1500, 1500, "1500", 6) for a, b in PAIRS)
+        tried = found.probes
+        return replace(
+            found, probes=replace(tried, flows=tried.flows + more, mtus=tried.mtus + six)
+        )
 
     return change
 

@@ -14,6 +14,7 @@ from tests.unit.preflight_scene import (
     Change,
     after,
     dns,
+    dual_stack,
     facts,
     flows,
     healthy,
@@ -27,7 +28,7 @@ from tests.unit.preflight_scene import (
 from underlay.checks.model import Severity, Status
 from underlay.checks.runner import evaluate
 from underlay.facts.kernel import ModuleState
-from underlay.facts.node import Link, Route
+from underlay.facts.node import Link, Neighbours, Route
 from underlay.facts.sysctl import Line
 from underlay.features.preflight.changes import SCOPES
 from underlay.features.preflight.checks import CHECKS
@@ -37,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FAIL, WARN, UNKNOWN, PASS = Status.FAIL, Status.WARN, Status.UNKNOWN, Status.PASS
 DROPPED = "no answer, and nothing arrived: dropped on the way"
 SKIPPED = Status.SKIPPED
+DUAL = dual_stack()
 
 
 def _to(target: str, port: int, source: str = "") -> Any:
@@ -210,6 +212,42 @@ CASES: Sequence[tuple[str, Sequence[Change], Sequence[tuple[Status, str]]]] = [
      [(WARN, "n1: 800 of 1000 connections tracked (80 %)")]),
     ("kernel/conntrack", [facts("n1", conntrack=(960, 1000))],
      [(FAIL, "n1: 960 of 1000 connections tracked (96 %)")]),
+    ("kernel/neighbours", [facts("n1", neighbours={4: Neighbours(112, 10, 0)})],
+     [(FAIL, "n1: net.ipv4.neigh.default.gc_thresh3 is 112, nodes and pods may need 113")]),
+    ("kernel/neighbours", [facts("n1", neighbours={4: Neighbours(1000, 900, 7)})],
+     [(WARN, "n1: 900 of 1000 IPv4 neighbours in use"),
+      (WARN, "n1: the table of IPv4 neighbours was full 7 times")]),
+    ("kernel/neighbours", [DUAL, facts("n1", neighbours={4: Neighbours(1024, 9, 0)})],
+     [(UNKNOWN, "n1: net.ipv6.neigh.default.gc_thresh3 cannot be read")]),
+    ("kernel/neighbours", [facts(n, neighbours={}) for n in ("n0", "n1", "n2")],
+     [(SKIPPED, "no node tells the size of its neighbour table")]),
+    ("kernel/ipv6", [], [(SKIPPED, "no IPv6 pod or Service CIDR is declared")]),
+    ("kernel/ipv6", [DUAL], []),
+    ("kernel/ipv6", [DUAL, facts("n1", ipv6={}), facts("n2", ipv6={
+        "net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.all.forwarding": "0",
+        "net.ipv6.conf.eth0.accept_ra": "1"})],
+     [(FAIL, "the kernel has no IPv6 on n1"),
+      (FAIL, "net.ipv6.conf.all.disable_ipv6 is 1 on n2"),
+      (FAIL, "net.ipv6.conf.all.forwarding is 0 on n2"),
+      (FAIL, "eth0 has its IPv6 default route from router advertisements, which a node that"
+       " forwards ignores: accept_ra is 1, not 2, on n2")]),
+    ("address/dual-stack", [DUAL], []),
+    ("address/dual-stack", [DUAL, host("n1", second=""), host("n2", second="2001:db8::9")],
+     [(FAIL, "n1: no IPv6 address of its own on eth0"),
+      (FAIL, "n2: no interface carries its IPv6 address 2001:db8::9")]),
+    ("address/dual-stack", [DUAL, network(service_cidr_v6=None, pod_cidr_v6="10.8.0.0/16")],
+     [(FAIL, "IPv6 pod CIDR 10.8.0.0/16 is not IPv6"),
+      (FAIL, "only one family has a Service CIDR (10.96.0.0/12)")]),
+    ("address/capacity", [DUAL, network(pod_cidr_v6="fd00:10:244::/63")],
+     [(FAIL, "IPv6 pod CIDR fd00:10:244::/63 holds 2 blocks of /64, there are 3 nodes")]),
+    ("address/overlap", [DUAL, network(service_cidr_v6="fd00:10:244:1::/112")],
+     [(FAIL, "IPv6 pod CIDR fd00:10:244::/56 contains IPv6 Service CIDR fd00:10:244:1::/112")]),
+    ("mtu/path", [DUAL, mtus({(a, b): 1400 for a, b in PAIRS}, family=6)],
+     [(PASS, "6 directions carry 1500"),
+      (FAIL, "IPv6 path MTU 1400 between all nodes that use it (6 pairs), but 1500 is expected")]),
+    ("reach/icmp", [DUAL, flows(lambda f: f.protocol == "icmp6" and f.target == "n1",
+                                verdict="timeout")],
+     [(WARN, f"ICMPv6 echo into n1 (2 of 2 peers): {DROPPED}")]),
     ("time/synchronised", [host("n1", clock=Clock(0, 0.1, False))],
      [(FAIL, "n1: a time daemon runs, but the clock is not synchronised")]),
     ("time/synchronised", [host("n1", clock=Clock(0, 0.1, False)),

@@ -35,12 +35,25 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Neighbours:
+    """The table of neighbours of one family, which all namespaces of a machine share.
+
+    limit: gc_thresh3; used: entries now; overflows: entries refused since the machine started.
+    """
+
+    limit: int
+    used: int
+    overflows: int
+
+
+@dataclass(frozen=True)
 class Node:
     """What one node said. A field is empty or None where the node does not have it or not tell it.
 
     addresses: interface -> addresses with their prefix; lines: assignments of sysctl.d in boot
     order; programs: names of running processes; conntrack: (entries, limit); agents: folders of
-    earlier pre-flights; cluster: `ready` or `silent`, then names of what runs in it.
+    earlier pre-flights; neighbours: by family, 4 or 6; ipv6: keys below net.ipv6.conf; cluster:
+    `ready` or `silent`, then names of what runs in it.
     """
 
     hostname: str
@@ -75,6 +88,8 @@ class Node:
     proxy_mode: str = ""
     flannel: Mapping[str, str] = field(default_factory=dict)
     agents: tuple[str, ...] = ()
+    neighbours: Mapping[int, Neighbours] = field(default_factory=dict)
+    ipv6: Mapping[str, str] = field(default_factory=dict)
     cluster: tuple[str, ...] = ()
 
     def link(self, name: str) -> Link | None:
@@ -155,6 +170,8 @@ def parse(found: Mapping[str, list[str]]) -> Node:
         proxy_mode=_first(found["proxy-mode"]),
         flannel=dict(line.split("=", 1) for line in found["flannel"] if "=" in line),
         agents=tuple(found["agents"]),
+        neighbours=_neighbours(found),
+        ipv6=_values(found["ipv6"]),
         cluster=tuple(found["cluster"]),
     )
 
@@ -214,6 +231,20 @@ def _routes(lines: Sequence[str]) -> tuple[tuple[Route, ...], str]:
         elif entry.get("type", "unicast") == "unicast" and destination and device != "lo":
             found.append(Route(destination, device, str(entry.get("gateway", ""))))
     return tuple(found), default
+
+
+def _neighbours(found: Mapping[str, list[str]]) -> dict[int, Neighbours]:
+    """The limit, then the kernel's table of counters: one row per processor, in hex."""
+    tables = {}
+    for family, name in ((4, "neighbours"), (6, "neighbours-v6")):
+        limit, head, *rows = [line.split() for line in (*found[name], "", "")]
+        if not limit or not limit[0].isdigit() or "entries" not in head:
+            continue
+        counters = [dict(zip(head, row, strict=False)) for row in rows if len(row) >= len(head)]
+        used = max((int(row["entries"], 16) for row in counters), default=0)
+        full = sum(int(row.get("table_fulls", "0"), 16) for row in counters)
+        tables[family] = Neighbours(int(limit[0]), used, full)
+    return tables
 
 
 def _values(lines: Sequence[str]) -> dict[str, str]:

@@ -29,6 +29,10 @@ FILES = {
 #: Where agents of a pre-flight keep their folder; one that outlives its run is a leftover.
 AGENT_FOLDERS = "/run/underlay-preflight.* /tmp/underlay-preflight.*"
 
+#: Whether IPv6 is on and forwards, and whether a default route hangs on router advertisements.
+IPV6 = """cd /proc/sys/net/ipv6/conf && grep -sH '' $PWD/all/disable_ipv6 $PWD/all/forwarding
+ip -6 route show default proto ra | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p' | while read -r d
+do grep -sH '' $PWD/$d/accept_ra; done"""
 #: On a control-plane host only: what watches the cluster, by kubectl as kubeadm installs it.
 CLUSTER = """k="kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=5s"
 [ -r /etc/kubernetes/admin.conf ] && command -v kubectl >/dev/null && {
@@ -48,7 +52,7 @@ def node_readings(modules: Iterable[str], sysctls: Iterable[str]) -> dict[str, s
     found = {
         "release": "uname -r; . /etc/os-release; printf '%s\\n' \"$ID\"",
         "uid": "id -u",
-        "tools": "for t in python3 socat nc; do command -v $t; done",
+        "tools": "for t in python3 socat nc ping; do command -v $t; done",
         "links": "ip -j -d link show",
         "addresses": "ip -j addr show",
         "routes": "ip -j route show table all; echo; ip -j -6 route show table all",
@@ -75,6 +79,10 @@ def node_readings(modules: Iterable[str], sysctls: Iterable[str]) -> dict[str, s
         "firewalls": "cat /etc/ufw/ufw.conf | grep -i '^enabled'",
         "conntrack": "cat /proc/sys/net/netfilter/nf_conntrack_count"
         " /proc/sys/net/netfilter/nf_conntrack_max",
+        "neighbours": "cat /proc/sys/net/ipv4/neigh/default/gc_thresh3 /proc/net/stat/arp_cache",
+        "neighbours-v6": "cat /proc/sys/net/ipv6/neigh/default/gc_thresh3"
+        " /proc/net/stat/ndisc_cache",
+        "ipv6": IPV6,
         "proxy-mode": "grep -q ':2809 ' /proc/net/tcp /proc/net/tcp6 && {"
         " curl -s -m 2 http://127.0.0.1:10249/proxyMode"
         " || wget -q -T 2 -O - http://127.0.0.1:10249/proxyMode; }",

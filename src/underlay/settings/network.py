@@ -35,7 +35,8 @@ Encapsulation = Literal[
 class Network(Section):
     """What lies beneath the pods.
 
-    address: this node's own address, None for the one of the route to its peers; node_cidr: where
+    address: this node's own address, None for the one of the route to its peers; address_v6,
+    pod_cidr_v6, service_cidr_v6: the second family of a dual-stack cluster; node_cidr: where
     the nodes' addresses are; node_prefix: bits of one node's pod block; encapsulation: flannel's
     backend (`none` is host-gw) or Calico's; bgp: Calico's BIRD; typha: Calico's fan-out; mtu: of
     the path between the nodes, None for what their interfaces say; remote_cidrs: name -> network of
@@ -45,9 +46,12 @@ class Network(Section):
     KEY: ClassVar[str] = "network"
 
     address: Address | None = None
+    address_v6: Address | None = None
     node_cidr: Cidr | None = None
     pod_cidr: Cidr | None = None
     service_cidr: Cidr | None = None
+    pod_cidr_v6: Cidr | None = None
+    service_cidr_v6: Cidr | None = None
     node_prefix: int | None = Field(default=None, ge=8, le=128)
     max_pods: int = Field(default=110, ge=1, le=5000)
     cni: Literal["none", "flannel", "calico"] = "none"
@@ -57,3 +61,8 @@ class Network(Section):
     mtu: int | None = Field(default=None, ge=576, le=65535)
     remote_cidrs: dict[str, Cidr] = Field(default_factory=dict)
     node_local_dns: Address | None = None
+
+    @property
+    def dual_stack(self) -> bool:
+        """Whether pods or Services get an IPv6 address besides their IPv4 one."""
+        return bool(self.pod_cidr_v6 or self.service_cidr_v6)

@@ -11,26 +11,28 @@ import json
 import shlex
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from underlay.features.preflight.plan import SMALL, UDP_OVER_IPV4, Plan
+from underlay.features.preflight import shell
+from underlay.features.preflight.plan import SMALL, Plan, udp_overhead
 
 #: Seconds without a sign of the controller after which an agent ends, below the promised 30, and
 #: its end in any case.
 LEASE = 27
 DEADLINE = 170
-#: Where the search for the largest packet starts: what every IPv4 path must carry.
-SMALLEST = 576
+#: Where the search for the largest packet starts: what every path of a family must carry.
+SMALLEST, SMALLEST_V6 = 576, 1280
 
 
 @dataclass(frozen=True)
 class Started:
     """What an agent said when it began to listen.
 
-    clock: the node's time when it started; states: (protocol, port) -> listening,
-    served or why not.
+    clock: the node's time when it started, read to `grain` seconds; states: (protocol, port) ->
+    listening, connect-only (nothing is echoed), served or why not.
     """
 
     folder: str
@@ -40,11 +42,13 @@ class Started:
     tool: str
     root: bool
     states: Mapping[tuple[str, int], str]
+    grain: float = 0.0
 
 
 @dataclass(frozen=True)
 class Row:
-    """One answer of one probe. kind: flow, icmp, mtu or dns; extra: size, or sizes of a search."""
+    """One answer of one probe. kind: flow, mtu or dns; extra: size, or the sizes of a search;
+    milliseconds: -1 where they were not measured."""
 
     kind: str
     protocol: str
@@ -75,8 +79,8 @@ def source() -> str:
 
 def message(
     plan: Plan, name: str, *, run: str, wait: float, dns: Iterable[tuple[str, str, str]]
-) -> str:
-    """What one agent is told, as the one argument of its command line.
+) -> dict[str, Any]:
+    """What one agent is told.
 
     run: 16 hex digits; wait: seconds of one probe; dns: (udp or tcp, server, name).
     """
@@ -88,27 +92,44 @@ def message(
     for use, peer in plan.flows(name):
         flows.append([use.protocol, use.port, number[peer], SMALL])
         if use.full_size:
-            size = min(own.mtu, plan.targets[peer].mtu) - UDP_OVER_IPV4
+            size = min(own.mtu, plan.targets[peer].mtu) - udp_overhead(own.address)
             flows.append([use.protocol, use.port, number[peer], size])
             carriers.setdefault(peer, use.port)
     peers = [target for one, target in plan.pairs if one == name]
-    found = {
+    both = [peer for peer in peers if own.second and plan.targets[peer].second]
+    sizes = {peer: min(own.mtu, plan.targets[peer].mtu) for peer in peers}
+    return {
         "run": run, "me": number[name], "address": own.address, "wait": wait,
         "lease": LEASE, "deadline": DEADLINE, "dns": [list(row) for row in dns],
         "peers": [[t.name, t.address, t.mtu] for t in plan.targets.values()],
         "listen": [list(row) for row in plan.listens(name)],
-        "flows": flows, "icmp": [number[peer] for peer in peers],
+        "second": {number[peer]: plan.targets[peer].second for peer in both},
+        "own_second": own.second, "flows": flows,
+        "icmp": [
+            *(["icmp", number[peer]] for peer in peers), *(["icmp6", number[peer]] for peer in both)
+        ],
         "mtu": [
-            [number[peer], carriers.get(peer, 0), SMALLEST, min(own.mtu, plan.targets[peer].mtu)]
-            for peer in peers
+            *(_search(number[peer], carriers.get(peer, 0), sizes[peer]) for peer in peers),
+            *([number[peer], "icmp6", 0, SMALLEST_V6, sizes[peer]] for peer in both),
         ],
     }  # fmt: skip
-    return base64.b64encode(zlib.compress(json.dumps(found).encode(), 9)).decode()
 
 
-def start_command(argument: str) -> str:
-    """Start the agent, whose text comes on standard input."""
-    return f"python3 -IS - {shlex.quote(argument)}"
+def _search(peer: int, port: int, top: int) -> list[Any]:
+    return [peer, "udp" if port else "icmp", port, SMALLEST, top]
+
+
+def can_run(tools: Iterable[str]) -> bool:
+    """Whether one of the tools of a node is enough for an agent."""
+    return bool({"python3", *shell.TOOLS} & set(tools))
+
+
+def start(told: Mapping[str, Any], tools: Iterable[str]) -> tuple[str, str]:
+    """The command that starts an agent, and the program for its standard input."""
+    if "python3" not in tools:
+        return "sh -s", shell.program(told)
+    argument = base64.b64encode(zlib.compress(json.dumps(told).encode(), 9)).decode()
+    return f"python3 -IS - {shlex.quote(argument)}", source()
 
 
 def probe_command(folder: str, pid: int, served: Sequence[tuple[int, str, int]]) -> str:
@@ -144,6 +165,7 @@ def started(lines: Iterable[str]) -> Started:
         str(found["folder"]), int(found["pid"]), float(found["clock"]), found["synchronised"],
         str(found["tool"]), found["uid"] == 0,
         {(str(protocol), int(port)): str(state) for protocol, port, state in found["listeners"]},
+        float(found.get("grain", 0)),
     )  # fmt: skip
 
 
@@ -155,7 +177,15 @@ def results(lines: Iterable[str]) -> list[Row]:
 def arrivals(lines: Sequence[str]) -> tuple[list[Arrival], bool]:
     """What arrived, and whether the agent is gone."""
     gone = bool(lines) and lines[-1].strip() == "gone"
-    return [Arrival(*row) for row in _json_line(lines, "arrivals")["arrivals"]], gone
+    found: dict[tuple[str, int, int, str], Arrival] = {}
+    rows = _json_line(lines, "arrivals")["arrivals"]
+    for protocol, port, source, address, count, largest in rows:
+        # socat writes an IPv6 address in brackets and in full
+        key = (protocol, port, source, str(ip_address(address.strip("[]"))))
+        before = found.get(key, Arrival(*key, 0, 0))
+        size = max(before.largest, largest)
+        found[key] = replace(before, count=before.count + count, largest=size)
+    return list(found.values()), gone
 
 
 def _json_line(lines: Iterable[str], key: str) -> dict[str, Any]:

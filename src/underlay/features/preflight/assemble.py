@@ -12,6 +12,7 @@ from underlay.features.kernel_modules.settings import SETS, KernelModules
 from underlay.features.preflight.agent import Arrival, Row, Started
 from underlay.features.preflight.changes import modules_for
 from underlay.features.preflight.plan import Plan, Target
+from underlay.features.preflight.ports import ICMP
 from underlay.features.preflight.scene import Clock, DnsAnswer, Flow, Host, PathMtu, Probes
 from underlay.features.preflight.settings import Preflight
 from underlay.features.sysctl.settings import Sysctl
@@ -75,12 +76,24 @@ def address_of(host: Host, facts: Node) -> str:
     return str(interface(beside[0]).ip) if beside else ""
 
 
+def second_of(host: Host, facts: Node) -> str:
+    """The node's IPv6 address besides its IPv4 one: declared, or the first on its interface."""
+    if host.network.address_v6:
+        return host.network.address_v6
+    if not host.network.dual_stack or ":" in host.address:
+        return ""
+    beside = facts.addresses.get(facts.interface_of(host.address), ())
+    found = (interface(text).ip for text in beside)
+    return next((str(ip) for ip in found if ip.version == 6 and not ip.is_link_local), "")
+
+
 def target_of(host: Host, facts: Node) -> Target | None:
     """How peers reach a node; None when it has no address of theirs."""
     link = facts.link(facts.interface_of(host.address)) if host.address else None
     if link is None:
         return None
-    return Target(host.name, host.address, min(link.mtu, host.network.mtu or link.mtu))
+    mtu = min(link.mtu, host.network.mtu or link.mtu)
+    return Target(host.name, host.address, mtu, host.second)
 
 
 def dns_questions(host: Host, facts: Node) -> list[tuple[str, str, str]]:
@@ -93,12 +106,15 @@ def dns_questions(host: Host, facts: Node) -> list[tuple[str, str, str]]:
 
 
 def served(plan: Plan, heard: Mapping[str, Heard]) -> list[tuple[int, str, int]]:
-    """Ports that a program of a node has: (number of the node, protocol, port)."""
+    """Ports that are only connected to: (number of the node, protocol, port).
+
+    A program of the node has them, or its agent listens and cannot echo.
+    """
     return [
         (number, protocol, port)
         for number, name in enumerate(plan.targets)
         for (protocol, port), state in _states(heard[name]).items()
-        if state == "served"
+        if state in ("served", "connect-only")
     ]
 
 
@@ -108,7 +124,9 @@ def finished(host: Host, heard: Heard) -> Host:
     if heard.started is not None:
         sent, back = heard.times
         clock = Clock(
-            heard.started.clock - (sent + back) / 2, (back - sent) / 2, heard.started.synchronised
+            heard.started.clock - (sent + back) / 2,
+            (back - sent + heard.started.grain) / 2,
+            heard.started.synchronised,
         )
     return replace(
         host, facts=heard.facts, lost=heard.lost, clock=clock, unprobed=heard.unprobed,
@@ -134,7 +152,9 @@ def probes(plan: Plan, heard: Mapping[str, Heard], hosts: Mapping[str, Host]) ->
                 continue
             if row.kind == "mtu":
                 size = int(row.detail) if row.detail.isdigit() else 0
-                mtus.append(PathMtu(name, peer, size, int(row.extra[1]), row.detail))
+                six = row.protocol == "icmp6" or ":" in plan.targets[name].address
+                found = PathMtu(name, peer, size, int(row.extra[1]), row.detail, 6 if six else 4)
+                mtus.append(found)
             else:
                 flows.append(_flow(name, peer, row, came, _states(heard[peer])))
     order = {name: number for number, name in enumerate(names)}
@@ -142,7 +162,7 @@ def probes(plan: Plan, heard: Mapping[str, Heard], hosts: Mapping[str, Host]) ->
     flows.sort(
         key=lambda f: (order[f.source], order[f.target], turn.get((f.protocol, f.port), -1), f.size)
     )
-    mtus.sort(key=lambda m: (order[m.source], order[m.target]))
+    mtus.sort(key=lambda m: (m.family, order[m.source], order[m.target]))
     uses = {(use.protocol, use.port): use.why for use in plan.uses}
     pairs = tuple(pair for pair in plan.pairs if set(pair) <= there)
     return Probes(tuple(flows), tuple(mtus), tuple(dns), pairs, uses, plan.seed)
@@ -170,7 +190,7 @@ def _flow(
 ) -> Flow:
     port = int(row.port)
     state = states.get((row.protocol, port), "listening")
-    size = int(row.extra) if row.protocol not in ("tcp", "icmp") else 64
+    size = int(row.extra) if row.protocol not in ("tcp", *ICMP) else 64
     verdict, detail = row.verdict, row.detail
     arrival = came.get((source, target, row.protocol, port))
     if verdict != "open" and state.startswith("cannot listen"):

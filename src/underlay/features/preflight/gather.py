@@ -30,6 +30,8 @@ from underlay.settings import Fleet
 READ, START, PROBE, COLLECT = 60, 20, 25, 20
 #: Seconds that the others may probe longer than the first one to finish: its agent's lease runs.
 GRACE = 20
+#: Shortest wait of a probe where a node has no python3: a shell answers with several processes.
+SLOW = 3.0
 #: How a host's data says to become another user, passed on to every command.
 BECOME = (
     "_sudo", "_sudo_user", "_sudo_password", "_use_sudo_login", "_su_user", "_su_password",
@@ -65,13 +67,14 @@ def look(
     run.read(hosts)
     for name, one in heard.items():
         if one.facts is not None:
-            hosts[name] = replace(hosts[name], address=assemble.address_of(hosts[name], one.facts))
+            found = replace(hosts[name], address=assemble.address_of(hosts[name], one.facts))
+            hosts[name] = replace(found, second=assemble.second_of(found, one.facts))
     probes = Probes()
     if options.probe:
         targets = _targets(hosts, heard)
-        found = _plan(targets, hosts, assemble.groups_of(settings), options)
-        run.probe(found, hosts)
-        probes = assemble.probes(found, heard, hosts)
+        pairs = _plan(targets, hosts, assemble.groups_of(settings), options)
+        run.probe(pairs, hosts)
+        probes = assemble.probes(pairs, heard, hosts)
     done = {name: assemble.finished(host, heard[name]) for name, host in hosts.items()}
     backup = read_backup(next(iter(hosts.values())).preflight.backup)
     return Scene(done, probes, backup, options.change, datetime.now(timezone.utc))
@@ -85,8 +88,8 @@ def _targets(hosts: Mapping[str, Host], heard: Mapping[str, Heard]) -> dict[str,
         if facts is None:
             continue
         target = assemble.target_of(host, facts)
-        if "python3" not in facts.tools:
-            heard[name].unprobed = "python3 is not on it"
+        if not agent.can_run(facts.tools):
+            heard[name].unprobed = "neither python3 nor socat nor nc is on it"
         elif target is None:
             heard[name].unprobed = "no interface carries its node address"
         else:
@@ -130,16 +133,20 @@ class _Run:
     def probe(self, found: Plan, hosts: Mapping[str, Host]) -> None:
         """Start every agent, let all go when the last one listens, stop them."""
         chosen = [each for each in self._reached if each.name in found.targets]
-        program, run = agent.source(), secrets.token_hex(8)
-        wait = {name: hosts[name].preflight.probe_seconds for name in found.targets}
+        run = secrets.token_hex(8)
+        slowest = SLOW if any(self._by_shell(name) for name in found.targets) else 0
+        wait = {n: max(hosts[n].preflight.probe_seconds, slowest) for n in found.targets}
 
         def start(each: Any) -> None:
             heard = self._heard[each.name]
             facts = heard.facts
-            dns = assemble.dns_questions(hosts[each.name], facts) if facts is not None else []
+            if facts is None:
+                return
+            dns = assemble.dns_questions(hosts[each.name], facts)
             told = agent.message(found, each.name, run=run, wait=wait[each.name], dns=dns)
+            command, program = agent.start(told, facts.tools)
             sent = time.time()
-            lines = command_output(each, agent.start_command(told), START, program)
+            lines = command_output(each, command, START, program)
             heard.times = (sent, time.time())
             heard.started = agent.started(lines)
 
@@ -157,6 +164,10 @@ class _Run:
             self._everywhere("probing", self._listening(chosen), go, grace=GRACE)
         finally:
             self._everywhere("collecting", self._listening(chosen), self._collect)
+
+    def _by_shell(self, name: str) -> bool:
+        facts = self._heard[name].facts
+        return facts is not None and "python3" not in facts.tools
 
     def _listening(self, chosen: Sequence[Any]) -> list[Any]:
         heard = self._heard

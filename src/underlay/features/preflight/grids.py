@@ -34,8 +34,8 @@ def grids(scene: Scene) -> tuple[Grid, ...]:
         _grid(name, "small and full-size" if any(f.size > 64 for f in one) else "", names, one)
         for name, one in labels.items()
     ]
-    if scene.probes.mtus:
-        found.append(_mtu(names, scene.probes.mtus))
+    for title in dict.fromkeys(one.label for one in scene.probes.mtus):
+        found.append(_mtu(title, names, [m for m in scene.probes.mtus if m.label == title]))
     return tuple(found)
 
 
@@ -65,7 +65,7 @@ def _cell(flows: list[Flow]) -> Cell:
     return Cell(status, SHORT.get(first.verdict, "E"), "\n".join(lines))
 
 
-def _mtu(names: tuple[str, ...], found: Iterable[PathMtu]) -> Grid:
+def _mtu(title: str, names: tuple[str, ...], found: Iterable[PathMtu]) -> Grid:
     cells = {}
     for one in found:
         status = Status.PASS if one.size >= one.expected else Status.FAIL
@@ -73,4 +73,9 @@ def _mtu(names: tuple[str, ...], found: Iterable[PathMtu]) -> Grid:
         if not one.size:
             status, tip = Status.UNKNOWN, f"{one.source} → {one.target}: not measured"
         cells[(one.source, one.target)] = Cell(status, str(one.size or "?"), tip)
-    return Grid("Path MTU", "largest packet with don't-fragment set, in bytes", names, cells)
+    return Grid(
+        title[0].upper() + title[1:],
+        "largest packet with don't-fragment set, in bytes",
+        names,
+        cells,
+    )

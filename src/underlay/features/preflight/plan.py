@@ -8,18 +8,23 @@ from dataclasses import dataclass
 
 from underlay.features.preflight.ports import CONTROL_PLANE, EVERYONE, Use, etcd_members
 
-#: Size of a small datagram's payload, and what IPv4 and UDP put around it.
+#: Size of a small datagram's payload.
 SMALL = 64
-UDP_OVER_IPV4 = 28
+
+
+def udp_overhead(address: str) -> int:
+    """What IP and UDP put around the payload of a datagram from this address."""
+    return 48 if ":" in address else 28
 
 
 @dataclass(frozen=True)
 class Target:
-    """One node as others reach it."""
+    """One node as others reach it. second: its IPv6 address in dual stack, or ""."""
 
     name: str
     address: str
     mtu: int
+    second: str = ""
 
 
 @dataclass(frozen=True)

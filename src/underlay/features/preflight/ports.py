@@ -15,6 +15,8 @@ from underlay.settings.network import Network
 EVERYONE = "all"
 CONTROL_PLANE = "control_plane"
 ETCD = "etcd"
+#: Protocols that are not part of the matrix: a network may live without their answers.
+ICMP = ("icmp", "icmp6")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class Use:
 
 def label(protocol: str, port: int) -> str:
     """`8472/udp`, `IPIP (protocol 4)`, `ESP (protocol 50)`."""
-    names = {"ipip": "IPIP (protocol 4)", "esp": "ESP (protocol 50)", "icmp": "ICMP echo"}
+    names = {
+        "ipip": "IPIP (protocol 4)", "esp": "ESP (protocol 50)", "icmp": "ICMP echo",
+        "icmp6": "ICMPv6 echo",
+    }  # fmt: skip
     return names.get(protocol, f"{port}/{protocol}")
 
 

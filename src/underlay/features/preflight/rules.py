@@ -8,7 +8,10 @@ from underlay.settings import Fleet, Problem, shown
 from underlay.settings.network import Network
 
 #: Keys that describe the cluster, not a host.
-SHARED = ("pod_cidr", "service_cidr", "cni", "encapsulation", "bgp", "typha", "remote_cidrs")
+SHARED = (
+    "pod_cidr", "service_cidr", "pod_cidr_v6", "service_cidr_v6", "cni", "encapsulation", "bgp",
+    "typha", "remote_cidrs",
+)  # fmt: skip
 
 
 def one_plan(fleet: Fleet) -> Iterator[Problem]:

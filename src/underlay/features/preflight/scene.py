@@ -32,7 +32,7 @@ class Host:
     """One node. facts: None when it was not read; lost: why it dropped out, or "".
 
     modules: that its settings and the change need; sysctls: declared key -> value, `>=` before a
-    minimum; unprobed: why its agent could not run, or "".
+    minimum; second: the IPv6 address in dual stack; unprobed: why its agent could not run, or "".
     """
 
     name: str
@@ -48,6 +48,7 @@ class Host:
     clock: Clock | None = None
     unprobed: str = ""
     leftover: bool = False
+    second: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,12 @@ class PathMtu:
     size: int
     expected: int
     detail: str = ""
+    family: int = 4
+
+    @property
+    def label(self) -> str:
+        """As findings and pictures call it."""
+        return "IPv6 path MTU" if self.family == 6 else "path MTU"
 
 
 @dataclass(frozen=True)

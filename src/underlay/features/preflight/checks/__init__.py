@@ -13,6 +13,7 @@ from underlay.features.preflight.checks import (
     mtu,
     nodes,
     reach,
+    tables,
 )
 from underlay.features.preflight.scene import Scene
 
@@ -23,6 +24,7 @@ CHECKS: tuple[Check[Scene], ...] = (
     *addresses.CHECKS,
     *dns.CHECKS,
     *kernel.CHECKS,
+    *tables.CHECKS,
     *clock.CHECKS,
     *daemons.CHECKS,
     *cluster.CHECKS,

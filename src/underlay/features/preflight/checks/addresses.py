@@ -31,7 +31,8 @@ def declared(scene: Scene) -> list[Named]:
     plan = scene.network
     fixed = {
         "pod CIDR": plan.pod_cidr, "Service CIDR": plan.service_cidr, "node CIDR": plan.node_cidr,
-        "NodeLocal DNS": plan.node_local_dns,
+        "NodeLocal DNS": plan.node_local_dns, "IPv6 pod CIDR": plan.pod_cidr_v6,
+        "IPv6 Service CIDR": plan.service_cidr_v6,
     }  # fmt: skip
     named = [Named(name, network(text)) for name, text in fixed.items() if text]
     return [*named, *(Named(name, network(text)) for name, text in plan.remote_cidrs.items())]
@@ -89,6 +90,33 @@ def _node(scene: Scene) -> Iterator[Finding]:
             yield Finding(Status.FAIL, f"{listed(names)} share the address {address}", tuple(names))
 
 
+def _dual_stack(scene: Scene) -> Iterator[Finding]:
+    plan = scene.network
+    for first, second, name in (
+        (plan.pod_cidr, plan.pod_cidr_v6, "pod"),
+        (plan.service_cidr, plan.service_cidr_v6, "Service"),
+    ):
+        if second and network(second).version != 6:
+            yield Finding(Status.FAIL, f"IPv6 {name} CIDR {second} is not IPv6")
+        if not (first and second):
+            text = f"only one family has a {name} CIDR ({first or second or 'none'})"
+            yield Finding(Status.FAIL, text)
+        elif network(first).version == 6:
+            yield Finding(Status.FAIL, f"{name} CIDR {first} is IPv6, the IPv4 one belongs there")
+    for host, node in scene.read():
+        device = node.interface_of(host.address)
+        if not host.second:
+            text = f"{host.name}: no IPv6 address of its own on {device or 'its interface'}"
+            yield Finding(Status.FAIL, text, (host.name,))
+        elif not node.interface_of(host.second):
+            text = f"{host.name}: no interface carries its IPv6 address {host.second}"
+            yield Finding(Status.FAIL, text, (host.name,))
+
+
+def _dual_stack_applies(scene: Scene) -> str:
+    return "" if scene.network.dual_stack else "no IPv6 pod or Service CIDR is declared"
+
+
 def _capacity(scene: Scene) -> Iterator[Finding]:
     plan = scene.network
     pods = network(plan.pod_cidr or "0.0.0.0/0")
@@ -101,6 +129,10 @@ def _capacity(scene: Scene) -> Iterator[Finding]:
             text = f"pod CIDR {pods} holds {room} pods, {nodes} nodes may run {need}"
             yield Finding(Status.FAIL, text)
         return
+    six = plan.pod_cidr_v6
+    if six and blocks(network(six), 64) < nodes:
+        text = f"IPv6 pod CIDR {six} holds {blocks(network(six), 64)} blocks of /64"
+        yield Finding(Status.FAIL, f"{text}, there are {nodes} nodes")
     if blocks(pods, prefix) < nodes:
         room = blocks(pods, prefix)
         text = f"pod CIDR {pods} holds {room} blocks of /{prefix}, there are {nodes} nodes"
@@ -149,6 +181,13 @@ CHECKS = (
         "address/node", "Node addresses are unique and inside the node CIDR", Severity.STRICT,
         "Firewalls, IPsec selectors and BGP peers are written for the node CIDR.",
         "correct network.address of the node, or network.node_cidr", _node,
+    ),
+    Check(
+        "address/dual-stack", "Both families are complete on every node", Severity.STRICT,
+        "A node without an IPv6 address gets no IPv6 pod block, and its Services answer in one"
+        " family only.",
+        "give the node's interface an IPv6 address, or set network.address_v6; declare pod and"
+        " Service networks of both families", _dual_stack, _dual_stack_applies,
     ),
     Check(
         "address/capacity", "The pod CIDR holds all nodes and their pods", Severity.STRICT,

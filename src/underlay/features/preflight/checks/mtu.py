@@ -7,27 +7,33 @@ from collections.abc import Iterator
 from underlay.checks.model import Check, Finding, Severity, Status
 from underlay.features.preflight.blame import Item, causes
 from underlay.features.preflight.checks.reach import dead_pairs
-from underlay.features.preflight.scene import Scene
+from underlay.features.preflight.scene import PathMtu, Scene
 from underlay.features.preflight.words import counted, listed
 
 
 def _path(scene: Scene) -> Iterator[Finding]:
+    for family in (4, 6):
+        yield from _of_family(scene, [m for m in scene.probes.mtus if m.family == family])
+
+
+def _of_family(scene: Scene, mtus: list[PathMtu]) -> Iterator[Finding]:
     dead = dead_pairs(scene)
     dead |= {(target, source) for source, target in dead}
-    tried = [m for m in scene.probes.mtus if (m.source, m.target) not in dead]
+    tried = [m for m in mtus if (m.source, m.target) not in dead]
     known = [m for m in tried if m.size]
     for size in dict.fromkeys(m.size for m in known if m.size < m.expected):
         items = [
-            Item(m.source, m.target, f"path MTU {size}", "narrow" if m.size == size else "")
+            Item(m.source, m.target, f"{m.label} {size}", "narrow" if m.size == size else "")
             for m in known
         ]
         expected = max(m.expected for m in known if m.size == size)
+        packet = "ICMPv6 type 2" if known[0].family == 6 else "ICMP type 3 code 4"
         for cause in causes(items):
             text = f"{cause.where}, but {expected} is expected"
             yield Finding(
                 Status.FAIL, text, cause.hosts,
                 f"set network.mtu and the CNI's MTU for a path of {size}, or let the path carry"
-                f" {expected}; let ICMP type 3 code 4 pass",
+                f" {expected}; let {packet} pass",
             )  # fmt: skip
     blocked = {
         pair
@@ -41,13 +47,12 @@ def _path(scene: Scene) -> Iterator[Finding]:
         reason = next(
             (m.detail for m in dark if m.detail not in ("", "0")), "no answer of any size"
         )
-        text = f"path MTU from {listed(names)}: {reason} ({counted(len(dark), 'pair')})"
+        text = f"{dark[0].label} from {listed(names)}: {reason} ({counted(len(dark), 'pair')})"
         yield Finding(Status.UNKNOWN, text, names)
     if known and not dark and all(m.size >= m.expected for m in known):
-        sizes = sorted({m.size for m in known})
-        yield Finding(
-            Status.PASS, f"{counted(len(known), 'direction')} carry {listed(map(str, sizes))}"
-        )
+        sizes = listed(map(str, sorted({m.size for m in known})))
+        six = " of IPv6" if known[0].family == 6 else ""
+        yield Finding(Status.PASS, f"{counted(len(known), 'direction')} carry {sizes}{six}")
 
 
 def _path_applies(scene: Scene) -> str:

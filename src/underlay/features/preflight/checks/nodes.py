@@ -136,8 +136,8 @@ CHECKS = (
     Check(
         "probe/agent", "Every node could be probed", Severity.ERROR,
         "A port that nobody listened on, and that nobody tried, is not a port that works.",
-        "install python3 on the node (python3-minimal is enough), or allow /run or /tmp to be"
-        " written", _agent,
+        "install python3 on the node (python3-minimal is enough) or socat, and allow /run or /tmp"
+        " to be written", _agent,
     ),
     Check(
         "probe/leftovers", "Nothing of a pre-flight is left on a node", Severity.ERROR,

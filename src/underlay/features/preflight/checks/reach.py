@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from underlay.checks.model import Check, Finding, Severity, Status
 from underlay.features.preflight.blame import Item, causes
-from underlay.features.preflight.ports import label
+from underlay.features.preflight.ports import ICMP, label
 from underlay.features.preflight.scene import Flow, Scene
 from underlay.features.preflight.words import VERDICTS, counted, listed
 
-ICMP = "icmp"
 SMALL = 64
 
 
@@ -28,7 +27,7 @@ def _label(scene: Scene, flow: Flow) -> str:
 
 
 def _matrix(scene: Scene) -> list[Flow]:
-    return [f for f in scene.probes.flows if f.protocol != ICMP and f.size <= SMALL]
+    return [f for f in scene.probes.flows if f.protocol not in ICMP and f.size <= SMALL]
 
 
 def dead_pairs(scene: Scene) -> frozenset[tuple[str, str]]:
@@ -74,7 +73,7 @@ def _full_size(scene: Scene) -> Iterator[Finding]:
     narrow = {(m.source, m.target) for m in scene.probes.mtus if m.size < m.expected}
     items = []
     for flow in scene.probes.flows:
-        if flow.protocol == ICMP or flow.size <= SMALL:
+        if flow.protocol in ICMP or flow.size <= SMALL:
             continue
         first = small.get((flow.source, flow.target, flow.protocol, flow.port))
         # what small datagrams or the path itself do not pass is told by another check
@@ -89,31 +88,36 @@ def _full_size(scene: Scene) -> Iterator[Finding]:
 
 
 def _full_size_applies(scene: Scene) -> str:
-    there = any(f.protocol != ICMP and f.size > SMALL for f in scene.probes.flows)
+    there = any(f.protocol not in ICMP and f.size > SMALL for f in scene.probes.flows)
     return "" if there else "no overlay over UDP is declared"
 
 
 def _ping(scene: Scene) -> Iterator[Finding]:
     dead = dead_pairs(scene)
-    flows = [f for f in scene.probes.flows if f.protocol == ICMP]
+    flows = [f for f in scene.probes.flows if f.protocol in ICMP]
     told = [f for f in flows if f.verdict != "unknown"]
     items = [
-        Item(f.source, f.target, "ICMP echo", "" if (f.source, f.target) in dead else _bad(f))
+        Item(
+            f.source,
+            f.target,
+            label(f.protocol, 0),
+            "" if (f.source, f.target) in dead else _bad(f),
+        )
         for f in told
     ]
     for cause in causes(items):
         yield Finding(Status.WARN, f"{cause.where}: {cause.bad}", cause.hosts)
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for flow in flows:
         if flow.verdict == "unknown":
-            groups.setdefault(flow.detail, []).append(flow.source)
-    for detail, names in groups.items():
+            groups.setdefault((label(flow.protocol, 0), flow.detail), []).append(flow.source)
+    for (name, detail), names in groups.items():
         hosts = tuple(dict.fromkeys(names))
-        yield Finding(Status.UNKNOWN, f"ICMP echo from {listed(hosts)}: {detail}", hosts)
+        yield Finding(Status.UNKNOWN, f"{name} from {listed(hosts)}: {detail}", hosts)
 
 
 def _ping_applies(scene: Scene) -> str:
-    there = any(f.protocol == ICMP for f in scene.probes.flows)
+    there = any(f.protocol in ICMP for f in scene.probes.flows)
     return "" if there else "no pair of nodes was probed"
 
 
@@ -121,7 +125,7 @@ def _source_address(scene: Scene) -> Iterator[Finding]:
     seen: dict[tuple[str, str], set[str]] = {}
     for flow in scene.probes.flows:
         own = scene.hosts[flow.source].address
-        if flow.arrived_from and flow.arrived_from != own:
+        if flow.arrived_from and flow.arrived_from != own and flow.protocol not in ICMP:
             seen.setdefault((flow.source, flow.arrived_from), set()).add(flow.target)
     for (source, address), targets in seen.items():
         own = scene.hosts[source].address

@@ -31,7 +31,7 @@ SMALL = 64
 AT_ONCE = 256
 RAW = {"ipip": 4, "esp": 50}
 IP_RECVERR, IP_MTU_DISCOVER, PMTUDISC_PROBE = 11, 10, 3
-IPV6_MTU_DISCOVER = 23
+IPV6_MTU_DISCOVER, IPV6_DONTFRAG, ICMP6_FILTER = 23, 62, 1
 PROHIBITED_CODES = (9, 10, 13)
 
 
@@ -46,11 +46,16 @@ class Plan:
         self.listen = found["listen"]
         self.flows = found["flows"]
         self.icmp = found["icmp"]
+        self.second = {int(peer): address for peer, address in found["second"].items()}
         self.mtu = found["mtu"]
         self.dns = found["dns"]
         self.wait = found["wait"]
         self.lease = found["lease"]
         self.deadline = found["deadline"]
+
+    def where(self, protocol: str, peer: int) -> str:
+        """The address of a peer that a protocol goes to: the second one for `icmp6`."""
+        return str(self.second[peer] if protocol == "icmp6" else self.peers[peer][1])
 
 
 def family(address: str) -> int:
@@ -386,29 +391,39 @@ class Icmp(Probe):
     tries = 3
 
     def open(self) -> None:
-        _, _, self.peer, _, _ = self.key
-        if self.agent.pinger is None:
+        _, protocol, self.peer, _, _ = self.key
+        self.address = self.agent.plan.where(protocol, self.peer)
+        if self.agent.pinger(self.address) is None:
             self.done("unknown", "no right to send ICMP; run as root")
             return
-        self.agent.waiting[("icmp", self.peer)] = self
+        self.agent.waiting[(self.address, 0)] = self
 
     def send(self) -> None:
-        _, address, _ = self.agent.plan.peers[self.peer]
-        self.agent.pinger.send(address, self.peer, SMALL)
+        self.agent.pinger(self.address).send(self.address, self.peer, SMALL)
 
 
 class Pinger:
-    """The one ICMP socket: raw as root, else the unprivileged kind where the node allows it."""
+    """One ICMP socket: raw as root, else the unprivileged kind where the node allows it."""
 
-    def __init__(self, agent: "Agent") -> None:
+    def __init__(self, agent: "Agent", kind: int) -> None:
         self.agent = agent
+        self.six = kind == socket.AF_INET6
         self.raw = True
+        protocol = socket.IPPROTO_ICMPV6 if self.six else socket.IPPROTO_ICMP
         try:
-            self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+            self.socket = socket.socket(kind, socket.SOCK_RAW, protocol)
         except OSError:
             self.raw = False
-            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
-        self.socket.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
+            self.socket = socket.socket(kind, socket.SOCK_DGRAM, protocol)
+        if self.six:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
+            self.socket.setsockopt(socket.IPPROTO_IPV6, IPV6_DONTFRAG, 1)
+        else:
+            self.socket.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
+        if self.six and self.raw:
+            # echo replies only: neighbour discovery must not wake the loop
+            wanted = b"\xff" * 16 + struct.pack("=I", 0xFFFFFFFF ^ 1 << (129 & 31)) + b"\xff" * 12
+            self.socket.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, wanted)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.socket.setblocking(False)
         agent.loop.register(self.socket, selectors.EVENT_READ, self.ready)
@@ -416,20 +431,23 @@ class Pinger:
     def send(self, address: str, peer: int, size: int) -> None:
         """An echo request whose data has `size` bytes."""
         body = packet(self.agent.plan, ECHO, peer, size, size)
-        start = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, peer & 0xFFFF)
-        total = checksum(start + body)
+        kind = 128 if self.six else 8
+        start = struct.pack("!BBHHH", kind, 0, 0, os.getpid() & 0xFFFF, peer & 0xFFFF)
+        # the kernel fills in the checksum of ICMPv6, which covers the addresses
+        total = 0 if self.six else checksum(start + body)
         self.socket.sendto(start[:2] + struct.pack("!H", total) + start[4:] + body, (address, 0))
 
     def ready(self, mask: int) -> None:
         for _ in range(64):
             try:
-                data = self.socket.recv(65535)
+                data, where = self.socket.recvfrom(65535)
             except OSError:
                 return
-            data = data[(data[0] & 15) * 4 :] if self.raw else data
-            found = opened(self.agent.plan, data[8:]) if data[:1] == b"\0" else None
+            data = data[(data[0] & 15) * 4 :] if self.raw and not self.six else data
+            good = data[:1] == (b"\x81" if self.six else b"\0")
+            found = opened(self.agent.plan, data[8:]) if good else None
             if found is not None and found[1] == self.agent.plan.me:
-                self.agent.replied("icmp", found[2], found[3])
+                self.agent.pinged(where[0], found[3])
 
 
 class PathMtu(Probe):
@@ -440,20 +458,20 @@ class PathMtu(Probe):
     """
 
     STEPS = 8
-    ROUNDS = 12
+    ROUNDS = 20
 
     def open(self) -> None:
-        _, _, self.peer, self.port, (self.floor, self.top) = self.key
-        _, self.address, _ = self.agent.plan.peers[self.peer]
+        _, protocol, self.peer, self.port, (self.floor, self.top) = self.key
+        self.address = self.agent.plan.where(protocol, self.peer)
         self.low, self.high, self.rounds, self.confirmed = 0, self.top + 1, 0, False
         self.sizes = [self.top]
-        self.over = 28
+        self.over = 48 if family(self.address) == socket.AF_INET6 else 28
         if self.port:
             self._connect()
-        elif self.agent.pinger is None:
+        elif self.agent.pinger(self.address) is None:
             self.done("unknown", "no right to send ICMP; run as root")
         else:
-            self.agent.waiting[("pmtu", self.peer)] = self
+            self.agent.waiting[(self.address, 1)] = self
 
     def _connect(self) -> None:
         six = family(self.address) == socket.AF_INET6
@@ -462,7 +480,6 @@ class PathMtu(Probe):
         found.setsockopt(level, IPV6_MTU_DISCOVER if six else IP_MTU_DISCOVER, PMTUDISC_PROBE)
         found.bind((self.agent.plan.address, 0))
         found.connect((self.address, self.port))
-        self.over = 48 if six else 28
         self.watch(found, selectors.EVENT_READ)
 
     def again(self) -> None:
@@ -473,7 +490,7 @@ class PathMtu(Probe):
         if self.finished:
             return
         self.rounds += 1
-        pause = min(0.4, self.agent.plan.wait / 2)
+        pause = min(1.0, self.agent.plan.wait / 4)
         self._send()
         self.agent.at(pause / 2, self._send)
         self.agent.at(pause, self.again)
@@ -493,13 +510,13 @@ class PathMtu(Probe):
 
     def _give_up(self) -> None:
         """Where the port lets nothing through, an echo request may still tell."""
-        if self.low or not self.port or self.agent.pinger is None:
+        if self.low or not self.port or self.agent.pinger(self.address) is None:
             self.done("open" if self.low else "timeout", str(self.low))
             return
         self.agent.close(self.socket)
-        self.socket, self.port, self.over = None, 0, 28
+        self.socket, self.port = None, 0
         self.high, self.rounds, self.sizes = self.top + 1, 0, [self.top]
-        self.agent.waiting[("pmtu", self.peer)] = self
+        self.agent.waiting[(self.address, 1)] = self
 
     def _send(self) -> None:
         for size in self.sizes:
@@ -511,7 +528,7 @@ class PathMtu(Probe):
                     data = packet(self.agent.plan, ACK, self.peer, body, body)
                     self.socket.send(data)
                 else:
-                    self.agent.pinger.send(self.address, self.peer, body)
+                    self.agent.pinger(self.address).send(self.address, self.peer, body)
             except OSError:
                 # larger than our own interface, or an ICMP error of the datagram before
                 continue
@@ -525,9 +542,11 @@ class PathMtu(Probe):
             self.arrived(found[3] + self.over)
 
     def arrived(self, size: int) -> None:
-        """One size came through."""
-        if size in self.sizes:
+        """One size came through, perhaps after the round that sent it: a peer can be slow."""
+        if self.floor <= size <= self.top:
             self.low = max(self.low, size)
+            if size >= self.high:
+                self.high, self.confirmed = self.top + 1, False
             if size == self.top:
                 self.done("open", str(size))
 
@@ -604,9 +623,14 @@ class Agent:
         self.waiting: Dict[Tuple[str, int], Any] = {}
         self.queue: Any = collections.deque()
         self.listeners = [Listener(self, protocol, port) for protocol, port in plan.listen]
-        self.pinger: Any = None
-        with contextlib.suppress(OSError):
-            self.pinger = Pinger(self)
+        self.pingers: Dict[int, Pinger] = {}
+        for kind in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(OSError):
+                self.pingers[kind] = Pinger(self, kind)
+
+    def pinger(self, address: str) -> Any:
+        """The ICMP socket for an address, None without the right to one."""
+        return self.pingers.get(family(address))
 
     def at(self, seconds: float, call: Callable[[], None]) -> None:
         self.count += 1
@@ -630,12 +654,18 @@ class Agent:
         count, largest = self.arrivals.get(key, (0, 0))
         self.arrivals[key] = (count + 1, max(largest, size))
 
-    def replied(self, protocol: str, peer: int, size: int = 0) -> None:
+    def replied(self, protocol: str, peer: int) -> None:
         probe = self.waiting.get((protocol, peer))
         if probe is not None:
             probe.done("open", "")
-        if protocol == "icmp" and ("pmtu", peer) in self.waiting:
-            self.waiting[("pmtu", peer)].arrived(size + 28)
+
+    def pinged(self, address: str, size: int) -> None:
+        """An echo reply with `size` bytes of data: of an echo probe, of a search, or of both."""
+        if (address, 0) in self.waiting:
+            self.waiting[(address, 0)].done("open", "")
+        if (address, 1) in self.waiting:
+            probe = self.waiting[(address, 1)]
+            probe.arrived(size + probe.over)
 
     def result(self, key: List[Any], verdict: str, detail: str, milliseconds: int) -> None:
         self.results.append([*key, verdict, detail, milliseconds])
@@ -649,7 +679,9 @@ class Agent:
         with open(os.path.join(self.folder, "go")) as text:
             served = {tuple(row) for row in json.load(text)}
         kinds: Dict[str, Any] = {"tcp": Tcp, "udp": Udp, "ipip": Raw, "esp": Raw}
-        found: List[Probe] = [Icmp(self, ["icmp", "icmp", peer, 0, 0]) for peer in plan.icmp]
+        found: List[Probe] = [
+            Icmp(self, ["flow", protocol, peer, 0, 0]) for protocol, peer in plan.icmp
+        ]
         for protocol, port, peer, size in plan.flows:
             busy = (peer, protocol, port) in served
             if busy and protocol == "udp":
@@ -658,9 +690,10 @@ class Agent:
                 continue
             extra = int(busy) if protocol == "tcp" else size
             found.append(kinds[protocol](self, ["flow", protocol, peer, port, extra]))
-        for peer, wanted, low, high in plan.mtu:
+        for peer, protocol, wanted, low, high in plan.mtu:
             port = 0 if (peer, "udp", wanted) in served else wanted
-            found.append(PathMtu(self, ["mtu", "udp" if port else "icmp", peer, port, [low, high]]))
+            how = "icmp" if protocol == "udp" and not port else protocol
+            found.append(PathMtu(self, ["mtu", how, peer, port, [low, high]]))
         for way, server, name in plan.dns:
             found.append(Dns(self, ["dns", way, server, name, 0]))
         self.queue.extend(found)
