@@ -13,6 +13,7 @@ from underlay.facts.sysctl import Line
 from underlay.features.preflight.scene import (
     Backup,
     Clock,
+    ClusterView,
     DnsAnswer,
     Flow,
     Host,
@@ -41,8 +42,10 @@ def healthy() -> Scene:
         for way in ("udp", "tcp")
     )
     uses = {("udp", 8472): "flannel vxlan", ("tcp", 10250): "kubelet"}
-    backup = Backup("network-backup", NOW, NAMES)
-    return Scene(hosts, Probes(tuple(flows), mtus, dns, PAIRS, uses), backup, "", NOW)
+    backup = Backup("network-backup", NOW, NAMES, (), 3)
+    names = ("prometheuses.monitoring.coreos.com", "node-exporter", "kube-state-metrics")
+    cluster = ClusterView("", names, "read")
+    return Scene(hosts, Probes(tuple(flows), mtus, dns, PAIRS, uses), backup, "", NOW, cluster)
 
 
 def _host(number: int, name: str) -> Host:
@@ -58,8 +61,6 @@ def _host(number: int, name: str) -> Host:
         kubelet=("cgroupDriver: systemd",), containerd_systemd=True,
         hosts=(("127.0.0.1", ("localhost",)),), cni=("/etc/cni/net.d/10-flannel.conflist",),
         conntrack=(10, 1000), proxy_mode="iptables", flannel={"FLANNEL_MTU": "1450"},
-        cluster=("ready", "prometheuses.monitoring.coreos.com", "daemonset.apps/node-exporter",
-                 "deployment.apps/kube-state-metrics", "coredns-metrics") if number == 0 else (),
         programs=frozenset({"chronyd"}), neighbours={4: Neighbours(1024, 9, 0)},
     )  # fmt: skip
     facts = replace(facts, lines=_lines())

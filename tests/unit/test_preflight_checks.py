@@ -32,7 +32,7 @@ from underlay.facts.node import Link, Neighbours, Route
 from underlay.facts.sysctl import Line
 from underlay.features.preflight.changes import SCOPES
 from underlay.features.preflight.checks import CHECKS
-from underlay.features.preflight.scene import Backup, Clock, Flow
+from underlay.features.preflight.scene import Backup, Clock, ClusterView, Flow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FAIL, WARN, UNKNOWN, PASS = Status.FAIL, Status.WARN, Status.UNKNOWN, Status.PASS
@@ -280,7 +280,7 @@ CASES: Sequence[tuple[str, Sequence[Change], Sequence[tuple[Status, str]]]] = [
        " wins")]),
     ("cni/backup", [scene(backup=Backup("network-backup"))],
      [(FAIL, "network-backup: no backup of the CNI's configuration")]),
-    ("cni/backup", [scene(backup=Backup("b", NOW, ("n0", "n1"), ("x is missing",)))],
+    ("cni/backup", [scene(backup=Backup("b", NOW, ("n0", "n1"), ("x is missing",), 1))],
      [(FAIL, "b: x is missing"), (FAIL, "b: holds nothing of n2")]),
     ("cni/backup", [scene(now=NOW + timedelta(days=31))],
      [(WARN, "network-backup: 31 days old, the limit is 30")]),
@@ -292,11 +292,17 @@ CASES: Sequence[tuple[str, Sequence[Change], Sequence[tuple[Status, str]]]] = [
      [(FAIL, "kube-proxy runs in mode iptables on every node, the change starts from ipvs")]),
     ("kube-proxy/one-mode", [facts(n, proxy_mode="") for n in ("n0", "n1", "n2")],
      [(SKIPPED, "kube-proxy answers on no node")]),
-    ("monitoring/present", [facts("n0", cluster=("ready", "daemonset.apps/node-exporter"))],
-     [(WARN, "not found in the cluster: the Prometheus operator's CRDs, kube-state-metrics, metrics"
-       " of CoreDNS")]),
-    ("monitoring/present", [facts("n0", cluster=())],
-     [(UNKNOWN, "the cluster could not be asked: kubectl is on no control-plane host")]),
+    ("monitoring/present", [scene(cluster=ClusterView("", ("node-exporter",), "Service kube-dns"
+                                                      " answers 503"))],
+     [(WARN, "not found in the cluster: the Prometheus operator's CRDs, kube-state-metrics"),
+      (WARN, "metrics of CoreDNS were not read: Service kube-dns answers 503")]),
+    ("monitoring/present", [scene(cluster=ClusterView("no control-plane host gave a way in"))],
+     [(UNKNOWN, "the cluster could not be asked: no control-plane host gave a way in")]),
+    ("monitoring/present", [network(cni="calico"), facts("n0", felix=True)],
+     [(WARN, "not found in the cluster: metrics of Calico's Felix on n1, n2")]),
+    ("cni/backup", [scene(backup=Backup("b", NOW, ("n0", "n1", "n2")))],
+     [(FAIL, "b: holds no object of the cluster")]),
+    ("cni/backup", [scene(backup=Backup("b", NOW, ("n0", "n1", "n2")), cluster=None)], []),
 ]  # fmt: skip
 IDS = [check.id for check in CHECKS]
 

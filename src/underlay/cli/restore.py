@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 
 from underlay import inventory
@@ -21,18 +23,22 @@ def command(*, inventory_file: str, dry: bool, folder: str | None, data: tuple[s
         raise UsageError("restore: writes nothing by itself; add --dry and put back what it names")
     found = inventory.load(inventory_file, parsed(data))
     from underlay.features.fleet import fleet_of
-    from underlay.features.preflight.backup import read_backup, read_parts
+    from underlay.features.preflight.asking import api
+    from underlay.features.preflight.backup import read_backup, read_objects, read_parts
+    from underlay.features.preflight.cluster_objects import configuration
     from underlay.features.preflight.copying import take
     from underlay.features.preflight.settings import Preflight
-    from underlay.features.preflight.snapshot import differences
+    from underlay.features.preflight.snapshot import differences, object_differences
 
-    place = folder or next(iter(fleet_of(found))).section(Preflight).backup
+    fleet = fleet_of(found)
+    place = folder or next(iter(fleet)).section(Preflight).backup
     backup = read_backup(place)
     if backup.taken is None or backup.problems:
         problems = "; ".join(backup.problems) or "there is none"
         raise UsageError(f"{place}: no backup that can be restored ({problems}); take one first")
     with inventory.connected(found) as hosts:
         parts, failed = take(hosts)
+        objects = configuration(api(hosts[0], fleet)) if backup.objects else {}
     different = 0
     for name in backup.hosts:
         if name not in parts:
@@ -40,11 +46,18 @@ def command(*, inventory_file: str, dry: bool, folder: str | None, data: tuple[s
                 f"{name}: not compared: {failed.get(name, 'not in the inventory')}", err=True
             )
             continue
-        lines = list(differences(read_parts(place, name), parts[name]))
-        different += len(lines)
-        click.secho(f"{name}: {'as in the backup' if not lines else ''}".rstrip(), bold=True)
-        for line in lines:
-            click.echo(f"  {line}")
+        different += _tell(name, differences(read_parts(place, name), parts[name]))
+    if backup.objects:
+        different += _tell("cluster", object_differences(read_objects(place), objects))
     if failed:
         return ExitCode.UNREACHABLE
     return ExitCode.CHECKS_FAILED if different else ExitCode.PASSED
+
+
+def _tell(name: str, found: Iterable[str]) -> int:
+    """What is different at one node or in the cluster; how many lines."""
+    lines = list(found)
+    click.secho(f"{name}: {'as in the backup' if not lines else ''}".rstrip(), bold=True)
+    for line in lines:
+        click.echo(f"  {line}")
+    return len(lines)

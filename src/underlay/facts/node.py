@@ -52,8 +52,8 @@ class Node:
 
     addresses: interface -> addresses with their prefix; lines: assignments of sysctl.d in boot
     order; programs: names of running processes; conntrack: (entries, limit); agents: folders of
-    earlier pre-flights; neighbours: by family, 4 or 6; ipv6: keys below net.ipv6.conf; cluster:
-    `ready` or `silent`, then names of what runs in it.
+    earlier pre-flights; neighbours: by family, 4 or 6; ipv6: keys below net.ipv6.conf; felix:
+    whether Calico shows its metrics.
     """
 
     hostname: str
@@ -90,7 +90,7 @@ class Node:
     agents: tuple[str, ...] = ()
     neighbours: Mapping[int, Neighbours] = field(default_factory=dict)
     ipv6: Mapping[str, str] = field(default_factory=dict)
-    cluster: tuple[str, ...] = ()
+    felix: bool = False
 
     def link(self, name: str) -> Link | None:
         """An interface by name."""
@@ -172,7 +172,7 @@ def parse(found: Mapping[str, list[str]]) -> Node:
         agents=tuple(found["agents"]),
         neighbours=_neighbours(found),
         ipv6=_values(found["ipv6"]),
-        cluster=tuple(found["cluster"]),
+        felix=bool(found["felix"]),
     )
 
 

@@ -33,15 +33,6 @@ AGENT_FOLDERS = "/run/underlay-preflight.* /tmp/underlay-preflight.*"
 IPV6 = """cd /proc/sys/net/ipv6/conf && grep -sH '' $PWD/all/disable_ipv6 $PWD/all/forwarding
 ip -6 route show default proto ra | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p' | while read -r d
 do grep -sH '' $PWD/$d/accept_ra; done"""
-#: On a control-plane host only: what watches the cluster, by kubectl as kubeadm installs it.
-CLUSTER = """k="kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=5s"
-[ -r /etc/kubernetes/admin.conf ] && command -v kubectl >/dev/null && {
-if $k get --raw /readyz >/dev/null; then echo ready; else echo silent; exit; fi
-$k get customresourcedefinitions -o name | grep monitoring.coreos.com
-$k get deployments,daemonsets,statefulsets --all-namespaces -o name
-a=$($k -n kube-system get service kube-dns -o 'jsonpath={.spec.clusterIP}')
-[ -n "$a" ] && curl -s -m 2 "http://$a:9153/metrics" | grep -q coredns_build && echo coredns-metrics
-grep -q ':2383 ' /proc/net/tcp /proc/net/tcp6 && echo felix-metrics; }"""
 
 
 def node_readings(modules: Iterable[str], sysctls: Iterable[str]) -> dict[str, str]:
@@ -86,7 +77,8 @@ def node_readings(modules: Iterable[str], sysctls: Iterable[str]) -> dict[str, s
         "proxy-mode": "grep -q ':2809 ' /proc/net/tcp /proc/net/tcp6 && {"
         " curl -s -m 2 http://127.0.0.1:10249/proxyMode"
         " || wget -q -T 2 -O - http://127.0.0.1:10249/proxyMode; }",
-        "cluster": CLUSTER,
+        # 9091: where Felix shows its metrics
+        "felix": "grep -q ':2383 ' /proc/net/tcp /proc/net/tcp6 && echo metrics",
         "agents": f'for d in {AGENT_FOLDERS}; do [ -d "$d" ] && printf \'%s\\n\' "$d"; done',
     }
     return {**{name: f"head -c {READ_LIMIT} {path}" for name, path in FILES.items()}, **found}

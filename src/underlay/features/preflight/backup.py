@@ -1,6 +1,7 @@
 """The backup of a CNI's configuration on this computer: its shape, and whether it can be restored.
 
-One folder: `manifest.json` and below `hosts/NAME/` the files of each node as they were.
+One folder: `manifest.json`, below `hosts/NAME/` the files of each node as they were, and below
+`cluster/` the objects of the CNI.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def read_backup(folder: str) -> Backup:
         return Backup(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return Backup(folder, None, (), (f"{MANIFEST} cannot be read: {error}",))
-    return Backup(folder, taken, hosts, tuple(_problems(place, files)))
+    objects = sum(path.startswith("cluster/") for path in files)
+    return Backup(folder, taken, hosts, tuple(_problems(place, files)), objects)
 
 
 def _problems(place: Path, files: dict[str, str]) -> list[str]:
@@ -61,23 +63,30 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def write_backup(folder: str, taken: datetime, hosts: Mapping[str, Mapping[str, bytes]]) -> int:
-    """Write a backup in place of an earlier one; how many files it has."""
+def write_backup(
+    folder: str,
+    taken: datetime,
+    hosts: Mapping[str, Mapping[str, bytes]],
+    objects: Mapping[str, bytes] | None = None,
+) -> int:
+    """Write a backup in place of an earlier one; how many files it has. objects: of the cluster."""
     place = Path(folder)
     if place.exists() and not (place / MANIFEST).is_file() and any(place.iterdir()):
         raise UsageError(f"{folder}: is there and is no backup; choose another --output")
     new = place.with_name(f".{place.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    files: dict[str, str] = {}
-    for name, parts in hosts.items():
-        for path, data in parts.items():
-            target = f"hosts/{name.replace('/', '_')}/{path}"
-            (new / target).parent.mkdir(parents=True, exist_ok=True)
-            (new / target).write_bytes(data)
-            files[target] = digest(data)
-    new.mkdir(parents=True, exist_ok=True)
     # rules and configuration of a cluster are nobody else's business
-    new.chmod(0o700)
+    new.mkdir(parents=True, mode=0o700)
+    wanted = {
+        f"hosts/{name.replace('/', '_')}/{path}": data
+        for name, parts in hosts.items()
+        for path, data in parts.items()
+    }
+    wanted.update({f"cluster/{path}": data for path, data in (objects or {}).items()})
+    for target, data in wanted.items():
+        (new / target).parent.mkdir(parents=True, exist_ok=True)
+        (new / target).write_bytes(data)
+    files = {target: digest(data) for target, data in wanted.items()}
     found = {"taken": taken.isoformat(), "hosts": list(hosts), "files": files}
     (new / MANIFEST).write_text(json.dumps(found, indent=2) + "\n")
     shutil.rmtree(place, ignore_errors=True)
@@ -87,7 +96,15 @@ def write_backup(folder: str, taken: datetime, hosts: Mapping[str, Mapping[str, 
 
 def read_parts(folder: str, host: str) -> dict[str, bytes]:
     """What a backup holds of one host: path -> content."""
-    place = Path(folder) / "hosts" / host.replace("/", "_")
+    return _below(Path(folder) / "hosts" / host.replace("/", "_"))
+
+
+def read_objects(folder: str) -> dict[str, bytes]:
+    """What a backup holds of the cluster: path -> content."""
+    return _below(Path(folder) / "cluster")
+
+
+def _below(place: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(place)): path.read_bytes()
         for path in sorted(place.rglob("*"))

@@ -19,6 +19,7 @@ from pyinfra.api.command import StringCommand
 
 from underlay.facts import node
 from underlay.features.preflight import agent, assemble
+from underlay.features.preflight.asking import cluster_view
 from underlay.features.preflight.assemble import Heard
 from underlay.features.preflight.backup import read_backup
 from underlay.features.preflight.plan import Plan, Target, plan
@@ -77,7 +78,11 @@ def look(
         probes = assemble.probes(pairs, heard, hosts)
     done = {name: assemble.finished(host, heard[name]) for name, host in hosts.items()}
     backup = read_backup(next(iter(hosts.values())).preflight.backup)
-    return Scene(done, probes, backup, options.change, datetime.now(timezone.utc))
+    cluster = None
+    if reached and any(one.facts is not None and one.facts.kubelet for one in heard.values()):
+        say("asking the cluster", 0, 1)
+        cluster = cluster_view(reached[0], fleet)
+    return Scene(done, probes, backup, options.change, datetime.now(timezone.utc), cluster)
 
 
 def _targets(hosts: Mapping[str, Host], heard: Mapping[str, Heard]) -> dict[str, Target]:

@@ -114,23 +114,40 @@ class Probes:
 
 @dataclass(frozen=True)
 class Backup:
-    """A copy of the CNI's configuration here. problems: why it could not be restored."""
+    """A copy of the CNI's configuration here. problems: why it could not be restored; objects:
+    how many of the cluster's it holds."""
 
     path: str
     taken: datetime | None = None
     hosts: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    objects: int = 0
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """What the API server told. error: why it told nothing, or ""; names: of definitions and
+    workloads; coredns: `read` when its metrics were, else why not."""
+
+    error: str = ""
+    names: tuple[str, ...] = ()
+    coredns: str = ""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The subject of every check. change: what it is for, or ""; now: when it was looked at."""
+    """The subject of every check.
+
+    change: what it is for, or ""; now: when it was looked at; cluster: None when no node belongs
+    to one yet.
+    """
 
     hosts: Mapping[str, Host]
     probes: Probes = Probes()
     backup: Backup | None = None
     change: str = ""
     now: datetime | None = None
+    cluster: ClusterView | None = None
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self.hosts.values())

@@ -13,11 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 #: Folders and files of CNIs, by shell pattern.
 FILES = ("/etc/cni/net.d/*", "/run/flannel/subnet.env", "/etc/kube-flannel/*", "/etc/calico/*")
-_KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s"
-_CALICO = (
-    "ippools", "felixconfigurations", "bgpconfigurations", "bgppeers", "clusterinformations",
-    "ipamconfigs",
-)  # fmt: skip
 
 #: Name of a dump -> shell text that prints it, nothing where the node does not have it.
 DUMPS = {
@@ -26,14 +21,7 @@ DUMPS = {
     "nft-ruleset": "nft list ruleset",
     "ipset-save": "ipset save",
     "cni-bin": "cd /opt/cni/bin && sha256sum *",
-    "kube-flannel-cfg.yaml": f"{_KUBECTL} get configmaps --all-namespaces -o yaml"
-    " --field-selector metadata.name=kube-flannel-cfg",
-    "calico-config.yaml": f"{_KUBECTL} get configmaps --all-namespaces -o yaml"
-    " --field-selector metadata.name=calico-config",
-    **{
-        f"calico-{kind}.yaml": f"{_KUBECTL} get {kind}.crd.projectcalico.org -o yaml"
-        for kind in _CALICO
-    },
+    "kubelet-config.yaml": "cat /var/lib/kubelet/config.yaml",
 }
 MARK = "@@file "
 END = "@@end"
@@ -76,6 +64,31 @@ def parse(lines: Sequence[str]) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if data or name.startswith("files/")}
 
 
+def runs_kubelet(parts: Mapping[str, bytes]) -> bool:
+    """Whether a node belongs to a cluster."""
+    return "dumps/kubelet-config.yaml" in parts
+
+
+def object_differences(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> Iterator[str]:
+    """One line per object of the cluster that a restore would apply or delete."""
+    for name in sorted({*before, *now}):
+        what = name.removesuffix(".yaml")
+        if name not in now:
+            yield f"apply   {what}: it is gone"
+        elif name not in before:
+            yield f"delete  {what}: it was not there"
+        elif before[name] != now[name]:
+            yield f"apply   {what}: {_changed(now[name], before[name])} lines differ"
+
+
+def _changed(old: bytes, new: bytes) -> int:
+    before, after = (one.decode(errors="replace").splitlines() for one in (old, new))
+    return sum(
+        line[:1] in "+-" and line[:3] not in ("+++", "---")
+        for line in difflib.unified_diff(before, after, lineterm="")
+    )
+
+
 def differences(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> Iterator[str]:
     """One line per part that a restore would write, remove or leave to a person."""
     for name in sorted({*before, *now}):
@@ -90,11 +103,4 @@ def differences(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> Iterat
         elif name not in before:
             yield f"remove  {where}: it was not there"
         elif before[name] != now[name]:
-            old, new = (
-                one.decode(errors="replace").splitlines() for one in (now[name], before[name])
-            )
-            changed = sum(
-                line[:1] in "+-" and line[:3] not in ("+++", "---")
-                for line in difflib.unified_diff(old, new, lineterm="")
-            )
-            yield f"write   {where}: {changed} lines differ"
+            yield f"write   {where}: {_changed(now[name], before[name])} lines differ"

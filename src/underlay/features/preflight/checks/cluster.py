@@ -53,6 +53,8 @@ def _backup(scene: Scene) -> Iterator[Finding]:
     missing = tuple(host.name for host in scene if host.name not in found.hosts)
     if missing:
         yield Finding(Status.FAIL, f"{found.path}: holds nothing of {listed(missing)}", missing)
+    if scene.cluster is not None and not scene.cluster.error and not found.objects:
+        yield Finding(Status.FAIL, f"{found.path}: holds no object of the cluster")
     limit = next(iter(scene)).preflight.backup_days
     if now is not None and (now - found.taken).days >= limit:
         days = (now - found.taken).days
@@ -65,28 +67,29 @@ def _backup_applies(scene: Scene) -> str:
     return "no node has a CNI's configuration yet"
 
 
-#: What watches a cluster -> a part of its name among what runs there.
+#: What watches a cluster -> a part of its name among definitions and workloads.
 WATCHERS = {
     "the Prometheus operator's CRDs": "monitoring.coreos.com",
     "node-exporter": "node-exporter",
     "kube-state-metrics": "kube-state-metrics",
-    "metrics of CoreDNS": "coredns-metrics",
 }
 
 
 def _monitoring(scene: Scene) -> Iterator[Finding]:
-    said = [node.cluster for _, node in scene.read() if node.cluster]
-    if not any("ready" in lines for lines in said):
-        tried = "the API server is not ready" if said else "kubectl is on no control-plane host"
-        yield Finding(Status.UNKNOWN, f"the cluster could not be asked: {tried}")
+    view = scene.cluster
+    if view is None or view.error:
+        said = view.error if view else "no node runs a kubelet"
+        yield Finding(Status.UNKNOWN, f"the cluster could not be asked: {said}")
         return
-    lines = [line for found in said for line in found]
-    watchers = dict(WATCHERS)
+    missing = [what for what, part in WATCHERS.items() if not any(part in n for n in view.names)]
     if scene.network.cni == "calico":
-        watchers["metrics of Calico's Felix"] = "felix-metrics"
-    missing = [what for what, name in watchers.items() if not any(name in line for line in lines)]
+        silent = tuple(host.name for host, node in scene.read() if node.kubelet and not node.felix)
+        if silent:
+            missing.append(f"metrics of Calico's Felix on {listed(silent)}")
     if missing:
         yield Finding(Status.WARN, f"not found in the cluster: {listed(missing, 8)}")
+    if view.coredns != "read":
+        yield Finding(Status.WARN, f"metrics of CoreDNS were not read: {view.coredns}")
 
 
 def _monitoring_applies(scene: Scene) -> str:
