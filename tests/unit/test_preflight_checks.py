@@ -30,6 +30,7 @@ from underlay.checks.runner import evaluate
 from underlay.facts.kernel import ModuleState
 from underlay.facts.node import Link, Neighbours, Route
 from underlay.facts.sysctl import Line
+from underlay.features.preflight.blame import Item, causes
 from underlay.features.preflight.changes import SCOPES
 from underlay.features.preflight.checks import CHECKS
 from underlay.features.preflight.scene import Backup, Clock, ClusterView, Flow
@@ -245,6 +246,8 @@ CASES: Sequence[tuple[str, Sequence[Change], Sequence[tuple[Status, str]]]] = [
     ("mtu/path", [DUAL, mtus({(a, b): 1400 for a, b in PAIRS}, family=6)],
      [(PASS, "6 directions carry 1500"),
       (FAIL, "IPv6 path MTU 1400 between all nodes that use it (6 pairs), but 1500 is expected")]),
+    ("mtu/path", [mtus({("n0", "n1"): 1400, ("n0", "n2"): 1400})],
+     [(FAIL, "path MTU 1400 out of n0 (2 of 2 peers), but 1500 is expected")]),
     ("reach/icmp", [DUAL, flows(lambda f: f.protocol == "icmp6" and f.target == "n1",
                                 verdict="timeout")],
      [(WARN, f"ICMPv6 echo into n1 (2 of 2 peers): {DROPPED}")]),
@@ -345,3 +348,19 @@ def test_every_check_is_documented_and_has_a_case_that_it_does_not_pass(check: A
 
 def test_ids_are_unique() -> None:
     assert len(set(IDS)) == len(IDS)
+
+
+def test_two_sites_are_told_as_two_sites() -> None:
+    left, right = ("a1", "a2"), ("b1", "b2", "b3")
+    names = (*left, *right)
+    items = [
+        Item(s, t, "x", "narrow" if (s in left) != (t in left) else "")
+        for s in names
+        for t in names
+        if s != t
+    ]
+    (cause,) = causes(items)
+    assert cause.where == "x between a1, a2 and b1, b2, b3 (12 pairs)"
+    one_way = [Item(i.source, i.target, i.label, i.bad if i.source in left else "") for i in items]
+    (cause,) = causes(one_way)
+    assert cause.where == "x from a1, a2 to b1, b2, b3 (6 pairs)"

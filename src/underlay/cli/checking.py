@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -127,7 +128,8 @@ def _waivers(given: CheckOptions) -> list[Waiver]:
 def _write(report: Report, given: CheckOptions) -> None:
     colour = given.output is None and sys.stdout.isatty()
     if given.form == "text":
-        made = text.render(report, colour=colour)
+        columns = shutil.get_terminal_size().columns if colour else text.WIDTH
+        made = text.render(report, colour=colour, width=columns)
     else:
         made = {"json": as_json.render, "junit": junit.render, "html": html.render}[given.form](
             report

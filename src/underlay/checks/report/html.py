@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from html import escape
 
 from underlay.checks.model import Status
-from underlay.checks.report.model import Report
+from underlay.checks.report.model import Grid, Report
 from underlay.checks.report.svg import picture
 from underlay.checks.report.text import SIGNS
 
@@ -33,7 +33,8 @@ padding:8px 18px;min-width:110px}.tile b{display:block;font-size:26px;line-heigh
 .problem .sign{font-weight:700;color:inherit}
 .badge{font-size:12px;border:1px solid var(--line);border-radius:10px;
 padding:1px 8px;margin-right:4px}
-code{font:13px ui-monospace,monospace}.grids{display:flex;flex-wrap:wrap;gap:14px}
+code{font:13px ui-monospace,monospace}.grids{display:flex;flex-wrap:wrap;gap:14px;
+align-items:flex-start}
 .grids .card{margin:0;overflow-x:auto}.grids h3{font-size:14px;margin:0}
 .key span{display:inline-block;width:12px;height:12px;border-radius:3px;margin:0 5px 0 14px;
 vertical-align:-1px}
@@ -45,10 +46,10 @@ WORDS = {
     Status.FAIL: "failed", Status.UNKNOWN: "unknown", Status.WARN: "warned", Status.PASS: "passed",
     Status.SKIPPED: "skipped",
 }  # fmt: skip
-KEY = """<p class="dim key">Rows send, columns receive.
+KEY = """<p class="dim key">Rows send, columns receive; point at a square for its whole story.
 <span style="background:var(--pass)"></span>open
 <span style="background:var(--fail)"></span>not open: T nothing arrives, L the reply is lost,
-R refused, P prohibited by a firewall, C another program answers
+R refused, P prohibited by a firewall, C another program answers; sizes: the narrower, the redder
 <span style="background:var(--unknown)"></span>unknown
 <span style="background:var(--line)"></span>not asked</p>"""
 
@@ -87,7 +88,8 @@ def _problems(report: Report) -> Iterator[str]:
     yield f"<h2>{'What to do' if found else 'Nothing to do'}</h2>"
     for result, finding in found:
         hosts = "".join(f'<span class="badge">{escape(name)}</span>' for name in finding.hosts[:12])
-        more = f" and {len(finding.hosts) - 12} more" if len(finding.hosts) > 12 else ""
+        rest = f"and {len(finding.hosts) - 12} more" if len(finding.hosts) > 12 else ""
+        more = f'<span class="dim">{rest}</span>' if rest else ""
         yield (
             f'<div class="card problem {finding.status.value}">'
             f'<span class="sign">{SIGNS[finding.status]} {escape(result.title)}</span>'
@@ -104,12 +106,27 @@ def _grids(report: Report) -> Iterator[str]:
     yield f"<h2>Who reaches whom</h2>{KEY}<div class='grids'>"
     for number, grid in enumerate(report.grids):
         caption = f'<div class="dim">{escape(grid.caption)}</div>' if grid.caption else ""
-        large = number == 0 or grid.title == "Path MTU"
+        large = number == 0 or grid.numbers
         yield (
-            f'<div class="card"><h3>{escape(grid.title)}</h3>{caption}'
+            f'<div class="card"><h3>{escape(grid.title)}</h3>{caption}{_count(grid)}'
             f"{picture(grid, large=large)}</div>"
         )
     yield "</div>"
+
+
+def _count(grid: Grid) -> str:
+    """In a word what the colours say."""
+    states = [cell.status for cell in grid.cells.values()]
+    bad, dark = states.count(Status.FAIL), states.count(Status.UNKNOWN)
+    what = "too narrow" if grid.numbers else "not open"
+    parts = []
+    if bad:
+        parts.append(f'<span class="fail">{bad} of {len(states)} pairs {what}</span>')
+    if dark:
+        parts.append(f'<span class="unknown">{dark} unknown</span>')
+    if not parts:
+        parts.append(f'<span class="pass">all {len(states)} pairs</span>')
+    return f"<div>{', '.join(parts)}</div>"
 
 
 def _hosts(report: Report) -> Iterator[str]:

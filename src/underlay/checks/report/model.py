@@ -30,12 +30,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A picture of who reaches whom. cells: (row, column) of `names`; a pair not asked has none."""
+    """A picture of who reaches whom.
+
+    cells: (row, column) of `names`; a pair not asked has none; numbers: the cells hold sizes.
+    """
 
     title: str
     caption: str
     names: tuple[str, ...]
     cells: Mapping[tuple[str, str], Cell]
+    numbers: bool = False
 
 
 @dataclass(frozen=True)

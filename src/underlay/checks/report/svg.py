@@ -13,6 +13,8 @@ from underlay.checks.report.model import Cell, Grid
 
 #: Longest name that is written out.
 NAME = 18
+#: Width of a column, in pixels, above which its name stands over it.
+SLANTED = 20
 
 
 def picture(grid: Grid, *, large: bool) -> str:
@@ -21,8 +23,11 @@ def picture(grid: Grid, *, large: bool) -> str:
     side = _side(count, large)
     longest = max((len(name[:NAME]) for name in grid.names), default=0)
     left = (longest + 4) * 7 if large else 8
-    top = 20 if large else 8
-    width, height = left + count * side + 8, top + count * side + 8
+    slanted = large and side >= SLANTED
+    top = 8 + (round(longest * 5.5) + 14 if slanted else 12 if large else 0)
+    # the last slanted name leans over the edge
+    over = round(longest * 3.5) if slanted else 0
+    width, height = left + count * side + 8 + over, top + count * side + 8
     at = {name: number for number, name in enumerate(grid.names)}
     good: list[str] = []
     marks: list[str] = []
@@ -78,7 +83,12 @@ def _names(grid: Grid, left: int, top: int, side: int) -> list[str]:
             f'<text x="{left - 8}" y="{middle:g}" text-anchor="end">{escape(name[:NAME])}'
             f" {number + 1}</text>"
         )
-        if side >= 14:
-            x = left + number * side + side / 2 - 1
+        x = left + number * side + side / 2 - 1
+        if side >= SLANTED:
+            found.append(
+                f'<text transform="translate({x + 4:g} {top - 5}) rotate(-58)">'
+                f"{number + 1} {escape(name[:NAME])}</text>"
+            )
+        elif side >= 14:
             found.append(f'<text x="{x:g}" y="{top - 6}" text-anchor="middle">{number + 1}</text>')
     return found

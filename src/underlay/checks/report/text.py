@@ -20,22 +20,33 @@ COLOURS = {
 #: A larger matrix does not fit a terminal; the HTML report has it.
 MATRIX_UP_TO = 16
 
+#: What the signs in a matrix mean.
+KEY = {
+    "✓": "open", "T": "nothing arrives", "L": "the reply is lost", "R": "refused",
+    "P": "prohibited by a firewall", "U": "no route", "C": "another program answers",
+    "A": "altered on the way", "E": "could not be sent", "?": "unknown",
+}  # fmt: skip
+
 Paint = Callable[[Status, str], str]
 
 
-def render(report: Report, *, colour: bool = False) -> str:
-    """The whole report; plain text without `colour`."""
+def render(report: Report, *, colour: bool = False, width: int = WIDTH) -> str:
+    """The whole report; plain text without `colour`. width: columns, at most 100 are used."""
 
     def paint(status: Status, text: str) -> str:
         return f"\x1b[{COLOURS[status]}m{text}\x1b[0m" if colour else text
 
-    lines = [_head(report), ""]
-    lines += _problems(report, paint)
-    for grid in report.grids:
-        lines += _matrix(grid, paint)
-    lines += _passed(report, paint)
-    lines += _skipped(report, paint)
-    lines += [f"note: {note}" for note in report.notes]
+    wide = max(40, min(width, WIDTH))
+    lines = [*textwrap.wrap(_head(report), wide), ""]
+    lines += _problems(report, paint, wide)
+    # the picture of everything, and of sizes; the report in HTML has one of each port besides
+    for number, grid in enumerate(report.grids):
+        if number == 0 or grid.numbers:
+            lines += _matrix(grid, paint, wide)
+    lines += _passed(report, paint, wide)
+    lines += _skipped(report, paint, wide)
+    for note in report.notes:
+        lines += _wrapped("note: ", "      ", note, wide)
     return "\n".join([*lines, _summary(report, paint)]) + "\n"
 
 
@@ -60,34 +71,34 @@ def _place(finding: Finding, report: Report) -> str:
     return shown + more
 
 
-def _problems(report: Report, paint: Paint) -> Iterator[str]:
+def _problems(report: Report, paint: Paint, wide: int) -> Iterator[str]:
     groups: dict[str, list[tuple[Result, Finding]]] = {}
     for result, finding in report.problems():
         groups.setdefault(_place(finding, report), []).append((result, finding))
     for place, found in groups.items():
-        yield from textwrap.wrap(place, WIDTH)
+        yield from textwrap.wrap(place, wide)
         for result, finding in found:
             sign = paint(finding.status, SIGNS[finding.status])
             yield f"  {sign} {result.id}"
-            yield from _wrapped("    ", "    ", finding.message)
-            yield from _wrapped("    do: ", "        ", finding.remedy or result.remedy)
+            yield from _wrapped("    ", "    ", finding.message, wide)
+            yield from _wrapped("    do: ", "        ", finding.remedy or result.remedy, wide)
             yield f"    {result.anchor}"
         yield ""
 
 
-def _wrapped(first: str, rest: str, text: str) -> list[str]:
+def _wrapped(first: str, rest: str, text: str, wide: int) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text, wide, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     )
 
 
-def _matrix(grid: Grid, paint: Paint) -> Iterator[str]:
+def _matrix(grid: Grid, paint: Paint, room: int) -> Iterator[str]:
     """Only a small matrix in which something is wrong is worth its lines."""
     bad = any(cell.status is not Status.PASS for cell in grid.cells.values())
-    if not bad or len(grid.names) > MATRIX_UP_TO:
-        return
-    wide = min(16, max(len(name) for name in grid.names))
+    wide = min(16, max((len(name) for name in grid.names), default=0))
     cell_width = max([3, *(len(cell.text) + 1 for cell in grid.cells.values())])
+    if not bad or len(grid.names) > MATRIX_UP_TO or wide + 5 + cell_width * len(grid.names) > room:
+        return
     numbers = "".join(f"{number:>{cell_width}}" for number in range(1, len(grid.names) + 1))
     yield f"{grid.title} (rows send, columns receive)"
     yield f"  {'':<{wide}}   {numbers}"
@@ -99,10 +110,14 @@ def _matrix(grid: Grid, paint: Paint) -> Iterator[str]:
             space = " " * (cell_width - len(text))
             cells += space + (text if cell is None else paint(cell.status, text))
         yield f"  {row[:wide]:<{wide}} {number:>2}{cells}"
+    there = {cell.text for cell in grid.cells.values()}
+    key = ", ".join(f"{sign} {what}" for sign, what in KEY.items() if sign in there)
+    if key:
+        yield from _wrapped("  ", "  ", key, room)
     yield ""
 
 
-def _passed(report: Report, paint: Paint) -> Iterator[str]:
+def _passed(report: Report, paint: Paint, wide: int) -> Iterator[str]:
     found = [result for result in report.results if result.status is Status.PASS]
     if not found:
         return
@@ -111,18 +126,18 @@ def _passed(report: Report, paint: Paint) -> Iterator[str]:
         result.id + "".join(f" ({finding.message})" for finding in result.findings)
         for result in found
     ]
-    lines = _wrapped("  ", "    ", ", ".join(told))
+    lines = _wrapped("  ", "    ", ", ".join(told), wide)
     yield f"{sign}{lines[0][1:]}"
     yield from lines[1:]
 
 
-def _skipped(report: Report, paint: Paint) -> Iterator[str]:
+def _skipped(report: Report, paint: Paint, wide: int) -> Iterator[str]:
     groups: dict[str, list[str]] = {}
     for result in report.results:
         if result.status is Status.SKIPPED:
             groups.setdefault(result.reason, []).append(result.id)
     for reason, ids in groups.items():
-        lines = _wrapped("  ", "    ", f"{', '.join(ids)}: {reason}")
+        lines = _wrapped("  ", "    ", f"{', '.join(ids)}: {reason}", wide)
         yield f"{paint(Status.SKIPPED, SIGNS[Status.SKIPPED])}{lines[0][1:]}"
         yield from lines[1:]
 

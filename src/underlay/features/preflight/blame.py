@@ -103,9 +103,29 @@ def _pairs(bad: Iterable[Item]) -> Iterator[Cause]:
     for item in bad:
         groups.setdefault((item.label, item.bad), []).append(item)
     for (label, verdict), items in groups.items():
+        sides = _sides({(item.source, item.target) for item in items})
+        if sides is not None:
+            ends, hosts = sides
+            yield Cause(f"{label} {ends} ({counted(len(items), 'pair')})", hosts, (label,), verdict)
+            continue
         pairs = listed((f"from {item.source} to {item.target}" for item in items), 6)
         hosts = tuple(dict.fromkeys(item.target for item in items))
         yield Cause(f"{label} {pairs}", hosts, (label,), verdict)
+
+
+def _sides(pairs: set[tuple[str, str]]) -> tuple[str, tuple[str, ...]] | None:
+    """Whether pairs are exactly those between two groups of nodes, as two sites are."""
+    first = min(pairs)[0]
+    right = sorted(target for source, target in pairs if source == first)
+    left = sorted(
+        {s for s, _ in pairs if s not in right and all((s, target) in pairs for target in right)}
+    )
+    one_way = {(a, b) for a in left for b in right}
+    both_ways = one_way | {(b, a) for a, b in one_way}
+    if len(pairs) < 4 or pairs not in (one_way, both_ways):
+        return None
+    word, joint = ("between", "and") if pairs == both_ways else ("from", "to")
+    return f"{word} {listed(left)} {joint} {listed(right)}", (*left, *right)
 
 
 def _mostly(items: Iterable[Item]) -> str:

@@ -73,9 +73,5 @@ def _mtu(title: str, names: tuple[str, ...], found: Iterable[PathMtu]) -> Grid:
         if not one.size:
             status, tip = Status.UNKNOWN, f"{one.source} → {one.target}: not measured"
         cells[(one.source, one.target)] = Cell(status, str(one.size or "?"), tip)
-    return Grid(
-        title[0].upper() + title[1:],
-        "largest packet with don't-fragment set, in bytes",
-        names,
-        cells,
-    )
+    caption = "largest packet with don't-fragment set, in bytes"
+    return Grid(title[0].upper() + title[1:], caption, names, cells, numbers=True)
