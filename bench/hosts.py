@@ -25,6 +25,7 @@ OWN_FOLDERS = (
     "/var/lib/underlay",
     "/run",
     "/etc/cni",
+    "/usr/local/sbin",
 )
 #: Several runs can be side by side: the names are the only thing they share.
 HUB = f"underlay-bench-{os.getpid()}"
@@ -68,6 +69,18 @@ class Hosts:
                 yield
             finally:
                 found.terminate()
+
+    @contextmanager
+    def program(self, number: int, name: str, text: str) -> Iterator[None]:
+        """A shell script that one host finds before the program of that name."""
+        root = Path(f"/proc/{self.daemons[number].pid}/root")
+        path = root / "usr/local/sbin" / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        try:
+            yield
+        finally:
+            path.unlink()
 
     def ssh(self, address: str, remote: str) -> list[str]:
         """The plain ssh command line for one host."""

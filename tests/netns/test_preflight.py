@@ -235,6 +235,46 @@ def test_a_backup_is_taken_and_compared(three: Fleet) -> None:
         place.rmdir()
 
 
+#: A kernel with one module built in, one that can be loaded, and no other.
+MODPROBE = """for last; do :; done
+case $last in
+    br_netfilter) echo "builtin br_netfilter" ;;
+    dummy_a) echo "insmod /lib/modules/x/dummy_a.ko" ;;
+    *) echo "modprobe: FATAL: Module $last not found" >&2; exit 1 ;;
+esac"""
+
+
+def test_modules_built_in_blacklisted_and_missing(three: Fleet) -> None:
+    wanted = {"modules": ["dummy_a", "dummy_b"]}
+    three.settings(**{**SETTINGS, "kernel_modules": wanted,
+                      "network": {**NETWORK, "encapsulation": "none"}})  # fmt: skip
+    place = Path(f"/proc/{three.hosts.daemons[2].pid}/root/etc/modprobe.d/local.conf")
+    place.write_text("blacklist dummy-a\n")
+    program = three.hosts.program
+    try:
+        with (
+            program(0, "modprobe", MODPROBE),
+            program(1, "modprobe", MODPROBE),
+            program(2, "modprobe", MODPROBE),
+        ):
+            _, report = three.report("--no-probe")
+    finally:
+        place.unlink()
+    (check,) = [check for check in report["checks"] if check["id"] == "kernel/modules"]
+    release = os.uname().release
+    assert [(f["status"], f["message"]) for f in check["findings"]] == [
+        ("fail", f"dummy_b is missing in kernel {release} on n0, n1, n2"),
+        ("warn", "dummy_a is blacklisted on n2"),
+    ]
+
+
+def test_a_host_is_asked_four_times_at_most(three: Fleet) -> None:
+    before = [three.hosts.sessions(address) for address in three.hosts.addresses]
+    three.report()
+    after = [three.hosts.sessions(address) for address in three.hosts.addresses]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [4, 4, 4]
+
+
 def test_twins_noise_and_a_hostile_name(tmp_path: Path) -> None:
     """Two hosts with one machine-id; 64 KiB of noise in one's /etc/hosts; markup as a name."""
     files = {

@@ -6,6 +6,7 @@ n0 (control plane, python3)   n1   n2 (a shell and socat, or a shell and nc)
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -100,6 +101,16 @@ def test_what_a_shell_cannot_send_is_unknown(three: Fleet) -> None:
         ("unknown", "reach/ports", f"{ipip} n1, n2: cannot listen: it needs python3 (4 pairs)"),
         ("unknown", "reach/ports", f"{ipip} n0: it cannot be sent without python3 (2 pairs)"),
     ]
+
+
+def test_a_clock_that_is_forty_seconds_off(three: Fleet) -> None:
+    with three.hosts.program(1, "date", "exec /usr/bin/date -d '+40 seconds' \"$@\""):
+        _, report = three.report()
+    found = [row for row in findings(report) if row != PING]
+    assert [row[:2] for row in found] == [("fail", "time/skew")]
+    told = re.fullmatch(r"n1: its clock is (\S+) s ahead of the others \(±\S+ s\)", found[0][2])
+    assert told is not None, found
+    assert 35 < float(told.group(1)) < 45
 
 
 def test_a_killed_controller_leaves_no_listener(three: Fleet) -> None:

@@ -17,6 +17,10 @@ from underlay.exit_codes import ExitCode
 
 #: subcommand -> (module that holds it as `command`, one-line help shown without importing it)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "advise": (
+        "underlay.cli.advise",
+        "CNI, proxy mode and reflectors that suit, with settings to paste.",
+    ),
     "demo": ("underlay.cli.demo", "Migrate a lab cluster to IPVS and back, every command shown."),
     "init": ("underlay.cli.init", "Write a starter: inventory, settings, deploys, CI workflow."),
     "journal": ("underlay.cli.journal", "Which changes were made where, and how far they came."),

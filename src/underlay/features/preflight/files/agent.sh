@@ -75,9 +75,9 @@ END
 listen() { # protocol port
     port=$2 error=error.$1.$2
     case $by.$1 in
-        socat.tcp) socat -b 65536 -T 5 "TCP${six:-4}-LISTEN:$port,bind=$near,reuseaddr,fork,backlog=256,max-children=64" \
+        socat.tcp) socat -b 65536 -t 5 -T 5 "TCP${six:-4}-LISTEN:$port,bind=$near,reuseaddr,fork,backlog=256,max-children=64" \
             SYSTEM:"sh answer tcp $port" < /dev/null > /dev/null 2> "$error" & ;;
-        socat.udp) socat -b 65536 -T 5 "UDP${six:-4}-RECVFROM:$port,bind=$near,fork" \
+        socat.udp) socat -b 65536 -t 5 -T 5 "UDP${six:-4}-RECVFROM:$port,bind=$near,fork" \
             SYSTEM:"sh answer udp $port" < /dev/null > /dev/null 2> "$error" & ;;
         nc.tcp) nc -lkd "$ADDRESS" "$port" < /dev/null > /dev/null 2> "$error" & ;;
         ncat.tcp) nc -lk --recv-only "$ADDRESS" "$port" < /dev/null > /dev/null 2> "$error" & ;;
@@ -136,9 +136,9 @@ exchange() { # way address port file bytes-wanted seconds [options]: what comes 
     far=$2
     case $far in *:*) far="[$far]" ;; esac
     case $by.$1 in
-        socat.tcp) socat -b 65536 -t 0.1 -T "$6" "TCP:$far:$3,bind=$near,connect-timeout=$6" \
+        socat.tcp) socat -b 65536 -t "$6" -T "$6" "TCP:$far:$3,bind=$near,connect-timeout=$6" \
             SYSTEM:"cat $4; head -c $5 > $out" < /dev/null 2> "$err" ;;
-        socat.udp) socat -b 65536 -t 0.1 -T "$6" "UDP:$far:$3,bind=$near$7" \
+        socat.udp) socat -b 65536 -t "$6" -T "$6" "UDP:$far:$3,bind=$near$7" \
             SYSTEM:"cat $4; head -c $5 > $out" < /dev/null 2> "$err" ;;
         nc.tcp) nc -N -v -w $whole -s "$ADDRESS" "$2" "$3" < "$4" 2> "$err" | head -c "$5" > "$out" ;;
         nc.udp) nc -u -w 1 -s "$ADDRESS" "$2" "$3" < "$4" 2> "$err" | head -c "$5" > "$out" ;;
