@@ -1,6 +1,6 @@
 """How long a full pre-flight takes, every pair of hosts included.
 
-    python -m bench.preflight [--hosts 10 25 50]
+    python -m bench.preflight [--hosts 10 25 50 100] [--mesh 64]
 
 Each row is compared with one bare SSH command per host, all at once, in the same run, because a
 machine's speed changes by the minute. Needs root; the hosts are namespaces of this computer and
@@ -25,8 +25,8 @@ from bench.hosts import Hosts, hosts
 
 BIN = Path(sys.executable).parent
 SETTINGS = """
-network = {"cni": "flannel", "pod_cidr": "10.0.0.0/9", "service_cidr": "10.128.0.0/12"}
-preflight = {"monitoring": False, "mesh_up_to": 200, "probe_seconds": 4}
+network = {{"cni": "flannel", "pod_cidr": "10.0.0.0/9", "service_cidr": "10.128.0.0/12"}}
+preflight = {{"monitoring": False, "mesh_up_to": {mesh}, "probe_seconds": 4}}
 """
 #: Seconds that a pre-flight of this many hosts may take on two cores.
 TARGET = (50, 60.0)
@@ -54,19 +54,20 @@ class Row:
 def main() -> int:
     """Measure, print the table; exit code 1 when the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hosts", type=int, nargs="+", default=[10, 25, 50])
+    parser.add_argument("--hosts", type=int, nargs="+", default=[10, 25, 50, 100])
+    parser.add_argument("--mesh", type=int, default=64, help="hosts with all pairs tried, at most")
     options = parser.parse_args()
     print("| hosts | one SSH command, s | pre-flight, s | ratio | s per host | pairs | probes |")
     print("|---|---|---|---|---|---|---|")
     missed = False
     for count in options.hosts:
-        row = _measure(count)
+        row = _measure(count, options.mesh)
         print(row.line(), flush=True)
         missed = missed or (count == TARGET[0] and row.seconds > TARGET[1])
     return 1 if missed else 0
 
 
-def _measure(count: int) -> Row:
+def _measure(count: int, mesh: int) -> Row:
     with (
         neighbours(count),
         tempfile.TemporaryDirectory() as name,
@@ -82,7 +83,7 @@ def _measure(count: int) -> Row:
             f"control_plane = {rows[:3]!r}\nworkers = {rows[3:]!r}\n"
         )
         (folder / "group_data").mkdir()
-        (folder / "group_data/all.py").write_text(SETTINGS)
+        (folder / "group_data/all.py").write_text(SETTINGS.format(mesh=mesh))
         _bare(found)
         began = time.monotonic()
         _bare(found)

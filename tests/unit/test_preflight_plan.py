@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from underlay.features.preflight.ports import Use, uses
 from underlay.features.preflight.settings import Preflight
 from underlay.settings.network import Network
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 GROUPS = {"control_plane": ["a"], "workers": ["b", "c"]}
 BARE = Preflight(node_ports=())
 
@@ -106,9 +108,11 @@ def test_an_agent_is_told_only_its_own_part() -> None:
 
 def test_the_agent_compiles_for_old_pythons() -> None:
     """No syntax newer than 3.6: the compiler's own feature check."""
-    import ast
-
-    ast.parse(agent.source(), feature_version=(3, 6))
+    tree = ast.parse(agent.source(), feature_version=(3, 6))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported == {"typing"}
+    folder = ROOT / "src/underlay/features/preflight/files/agent"
+    assert {path.stem for path in folder.glob("*.py")} == set(agent.PIECES)
 
 
 def test_noise_around_an_answer_is_not_read() -> None:

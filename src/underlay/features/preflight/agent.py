@@ -6,6 +6,7 @@ ends by itself when the controller is gone.
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import shlex
@@ -23,6 +24,10 @@ from underlay.features.preflight.plan import SMALL, Plan, udp_overhead
 #: its end in any case.
 LEASE = 27
 DEADLINE = 170
+#: The pieces of the program in files/agent, in an order in which each finds above it what it needs.
+PIECES = (
+    "plan", "wrapping", "listening", "probing", "ports", "echo", "sizes", "names", "loop", "main",
+)  # fmt: skip
 #: Where the search for the largest packet starts: what every path of a family must carry.
 SMALLEST, SMALLEST_V6 = 576, 1280
 
@@ -73,8 +78,21 @@ class Arrival:
 
 
 def source() -> str:
-    """The program that is sent to every node."""
-    return (Path(__file__).parent / "files/agent.py").read_text()
+    """The program that is sent to every node: its pieces as one text."""
+    folder = Path(__file__).parent / "files/agent"
+    return "\n".join(_alone((folder / f"{name}.py").read_text()) for name in PIECES)
+
+
+def _alone(text: str) -> str:
+    """Without the imports of other pieces, which stand above it in the joined text."""
+    lines = text.splitlines(keepends=True)
+    for node in ast.parse(text).body:
+        ours = isinstance(node, ast.ImportFrom) and str(node.module).startswith("underlay.")
+        types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if ours or types:
+            for number in range(node.lineno - 1, node.end_lineno or node.lineno):
+                lines[number] = ""
+    return "".join(lines)
 
 
 def message(

@@ -2,7 +2,7 @@
 #
 # It comes on the standard input of `sh -s`, behind the settings and the plan that shell.py writes:
 # RUN (16 hex digits), ME, ADDRESS, SECOND (the IPv6 address besides, or nothing), WAIT, HALF, LEASE, DEADLINE, BUDGET (seconds) and the functions
-# `listens` and `probes`, which print them. It answers with the same line of JSON as agent.py, keeps
+# `listens` and `probes`, which print them. It answers with the same line of JSON as the python agent, keeps
 # the same folder (go, results, stop, arrivals, lease) and speaks the same packets, so that nodes with
 # and without python3 try each other. What the node's tools cannot do is `unknown` with the reason.
 
