@@ -8,7 +8,7 @@ import pytest
 from pyinfra.connectors.fake import FakeConnector
 from tests.fake.world import Clock, World
 
-from underlay.cluster import lease
+from underlay.cluster import drain, lease
 from underlay.features.kube_proxy import actions, deploy
 from underlay.operations import kube_proxy
 
@@ -24,7 +24,7 @@ def make_world(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], World]:
         )
         monkeypatch.setattr(deploy, "api_of", lambda state, settings: world)
         clock = world.clock = Clock()
-        for module in (kube_proxy, actions, lease):
+        for module in (kube_proxy, actions, drain, lease):
             monkeypatch.setattr(module, "time", clock)
         return world
 

@@ -202,6 +202,56 @@ def test_a_pause_between_batches_that_a_failure_ends(make_world: MakeWorld) -> N
     assert world.clock.now < 600
 
 
+def test_a_node_is_emptied_before_its_switch_and_takes_pods_again(make_world: MakeWorld) -> None:
+    world = make_world(2)
+    first, second = world.nodes
+    world.nodes[first].apps = 3
+    world.nodes[second].cordoned = True
+    assert migrate(world, rollout={"take_out": "drain"}) == set()
+    assert world.modes == {"ipvs"}
+    steps = [c for c in world.calls if c.partition(" ")[0] in ("cordon", "evict", "uncordon")
+             or c.startswith("delete:Pod") or c.startswith("journal:committed")]  # fmt: skip
+    assert [step for step in steps if step.endswith(first)] == [
+        f"cordon {first}", *3 * [f"evict {first}"], f"delete:Pod {first}", f"uncordon {first}",
+        f"journal:committed {first}",
+    ]  # fmt: skip
+    # somebody else had cordoned it, and it stays so
+    assert [step.partition(" ")[0] for step in steps if step.endswith(second)] == [
+        "delete:Pod", "journal:committed"]  # fmt: skip
+    assert world.nodes[second].cordoned
+    assert world.nodes[first].marks == {}
+
+
+@pytest.mark.parametrize("what", ["budget", "traffic", "start", "journal:committed"])
+def test_a_node_that_fails_takes_pods_again_when_it_is_back(
+    make_world: MakeWorld, what: str
+) -> None:
+    world = make_world(2)
+    first = next(iter(world.nodes))
+    world.nodes[first].apps = 1
+    written = ["merge:ConfigMap api"]
+    world.refuse = lambda call: (
+        call == f"{what} {first}" and world.calls.count(written[0]) < (3 if what != "start" else 2)
+    )
+    assert migrate(world, rollout={"take_out": "drain"}) == set(world.nodes)
+    assert world.modes == {"iptables"}
+    assert not any(node.cordoned or node.marks for node in world.nodes.values())
+
+
+def test_a_power_cut_leaves_no_node_cordoned_for_ever(make_world: MakeWorld) -> None:
+    whole = make_world(2)
+    settings = {"take_out": "cordon"}
+    assert migrate(whole, rollout=settings) == set()
+    for cut in range(0, len(whole.calls), 3):
+        world = make_world(2)
+        world.power = cut
+        with contextlib.suppress(Exception):
+            migrate(world, rollout=settings)
+        world.power, world.dead = None, False
+        assert migrate(world, rollout=settings) == set(), whole.calls[cut]
+        assert not any(node.cordoned or node.marks for node in world.nodes.values()), cut
+
+
 def test_five_hundred_nodes_keep_their_order(make_world: MakeWorld) -> None:
     world = make_world(500)
     assert migrate(world, rollout={"batch": "20%"}) == set()

@@ -68,7 +68,8 @@ class Killed(Exception):  # noqa: N818 - it is no error of the product
 class Node:
     """One node: its journal, and what its kube-proxy does.
 
-    silent: how often it is still asked for its mode before it answers.
+    silent: how often it is still asked for its mode before it answers; cordoned, marks: what its
+    object in the API says; apps, gone: pods that a drain moves, and numbers of those moved.
     """
 
     name: str
@@ -78,6 +79,10 @@ class Node:
     journal: list[str] = field(default_factory=list)
     leftovers: bool = False
     silent: int = 0
+    cordoned: bool = False
+    marks: dict[str, str] = field(default_factory=dict)
+    apps: int = 0
+    gone: set[int] = field(default_factory=set)
     modules: frozenset[str] = frozenset({"ip_vs", "ip_vs_rr", "nf_conntrack", "nf_tables"})
 
 
@@ -198,6 +203,10 @@ class World:
     def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
         """One object."""
         self._api(f"get:{kind.name} api")
+        if kind is NODE:
+            node = self.nodes[name]
+            meta = {"name": name, "annotations": dict(node.marks)}
+            return {"metadata": meta, "spec": {"unschedulable": node.cordoned}}
         assert kind is CONFIG_MAP
         return {
             "metadata": {
@@ -237,7 +246,10 @@ class World:
         self._api(f"list:{kind.name} api")
         if kind is POD:
             wanted = fields.partition("=")[2]
-            return [self._pod(n) for n in self.nodes.values() if wanted in ("", n.name)]
+            there = [n for n in self.nodes.values() if wanted in ("", n.name)]
+            apps = [_app(n, number) for n in there for number in range(n.apps)
+                    if number not in n.gone]  # fmt: skip
+            return [*map(self._pod, there), *(apps if namespace is None else [])]
         if kind is NODE:
             return [
                 {
@@ -259,6 +271,15 @@ class World:
         self, kind: Kind, name: str, change: dict[str, Any], namespace: str | None = None
     ) -> dict[str, Any]:
         """Write the ConfigMap, unless somebody else has since; or renew a lease."""
+        if kind is NODE:
+            node = self.nodes[name]
+            self._api(f"{'cordon' if change['spec']['unschedulable'] else 'uncordon'} {name}")
+            node.cordoned = bool(change["spec"]["unschedulable"])
+            for mark, text in change["metadata"]["annotations"].items():
+                node.marks.pop(mark, None)
+                if text is not None:
+                    node.marks[mark] = text
+            return change
         self._api(f"merge:{kind.name} api")
         if kind is LEASE:
             self.holder = change["spec"]["holderIdentity"]
@@ -271,6 +292,19 @@ class World:
                 self.annotations[key] = value
         self.revision += 1
         return self.get(kind, name, namespace)
+
+    def request(self, method: str, path: str, *, body: dict[str, Any]) -> tuple[int, str]:
+        """An eviction."""
+        name = path.split("/")[-2]
+        assert (method, path.rsplit("/", maxsplit=1)[-1]) == ("POST", "eviction")
+        assert body["apiVersion"] == "policy/v1"
+        _, short, number = name.split("-")
+        node = next(n for n in self.nodes.values() if n.name.endswith(f"/{short}"))
+        self._api(f"evict {node.name}")
+        if self.refuse(f"budget {node.name}"):
+            return 429, ""
+        node.gone.add(int(number))
+        return 201, ""
 
     def delete(self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "") -> None:
         """A deleted kube-proxy pod comes back and takes up what the ConfigMap says."""
@@ -320,6 +354,16 @@ class World:
     def modes(self) -> set[str]:
         """The modes of all nodes."""
         return {node.mode for node in self.nodes.values()}
+
+
+def _app(node: Node, number: int) -> dict[str, Any]:
+    owners = [{"kind": "ReplicaSet", "name": "app"}]
+    meta = {
+        "name": f"app-{node.name.rpartition('/')[2]}-{number}",
+        "namespace": "default",
+        "ownerReferences": owners,
+    }
+    return {"metadata": meta, "spec": {"nodeName": node.name}}
 
 
 def _mode(node: Node) -> str:

@@ -20,7 +20,7 @@ from underlay.cluster.lease import Lease
 from underlay.cluster.objects import CONFIG_MAP
 from underlay.errors import ClusterError
 from underlay.facts.kube_proxy import KubeProxyNode, NodeProxy
-from underlay.features.kube_proxy import plan, probes
+from underlay.features.kube_proxy import plan, probes, service
 from underlay.features.kube_proxy.job import Job
 from underlay.features.kube_proxy.plan import Snapshot
 from underlay.features.kube_proxy.run import is_lost
@@ -69,6 +69,8 @@ def release(state: State, host: Host, job: Job) -> bool:
 
 def switch(state: State, host: Host, job: Job, mode: str) -> bool:
     """Restart kube-proxy so that it runs in `mode`, its Services watched meanwhile."""
+    if not kube_proxy.attempt(state, host, job.run, lambda h: service.take_out(h, job)):
+        return False
     job.run.switched.append(host.name)
     host.get_fact(
         watch.Started, targets=job.watched, seconds=2 * job.settings.wait_seconds
@@ -89,10 +91,12 @@ def clean(state: State, host: Host, job: Job, mode: str) -> bool:
 def restore(state: State, host: Host, job: Job, mode: str) -> bool:
     """Bring kube-proxy back to `mode`; nothing to do when this run never touched it."""
     now = host.get_fact(kube_proxy.Mode, metrics=job.metrics)
-    if host.name not in job.run.switched and now == mode:
-        return True
+    untouched = host.name not in job.run.switched and now == mode
     try:
-        sentence = _restart(host, job, mode) or _clean(host, job, mode)
+        sentence = "" if untouched else _restart(host, job, mode) or _clean(host, job, mode)
+        if not sentence:
+            # one whose Services are not proved again takes no pods
+            service.put_back(host, job)
     except ClusterError as error:
         sentence = str(error)
     _seen(host, job)
@@ -107,6 +111,8 @@ def commit(state: State, host: Host, job: Job) -> bool:
     data: dict[str, object] = {"mode": job.mode, "config": plan.digest(job.config)}
     data["probes"] = dict(job.run.answers.get(host.name, {}))
     data["watched"] = [entry.to_json() for entry in seen]
+    if not kube_proxy.attempt(state, host, job.run, lambda h: _put_back(h, job)):
+        return False
     return write_entry(state, host, job, "rolled-back" if job.back else "committed", data)
 
 
@@ -116,6 +122,11 @@ def node_of(host: Host, job: Job, *, chains: bool = False) -> NodeProxy | None:
         KubeProxyNode, modules=(), change=plan.CHANGE, metrics=job.metrics, chains=chains
     )
     return found
+
+
+def _put_back(host: Host, job: Job) -> str:
+    service.put_back(host, job)
+    return ""
 
 
 def _restart(host: Host, job: Job, mode: str) -> str:

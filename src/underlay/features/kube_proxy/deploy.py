@@ -23,6 +23,7 @@ from underlay.features.kube_proxy import (
     configuration,
     neighbours,
     plan,
+    service,
     steps,
     units,
 )
@@ -84,7 +85,7 @@ class _Read:
     def __init__(self) -> None:
         self.settings = load(host, KubeProxy)
         self.api: Api = api_of(host.state, load(host, Cluster))
-        self.view: ClusterView = view_of(host.state, self.api)
+        self.view: ClusterView = view_of(host.state, self.api, self.settings.rollout.take_out)
         self.name = self.settings.node_name or host.name
         found = self.view.unit_of(self.name)
         self.known = found is not None
@@ -143,6 +144,7 @@ def _findings(found: _Read, mode: str, config: str) -> list[Finding]:
         known=found.known, foreign=plan.ours(found.node, view.node_ports())[1],
         cluster_ips=view.cluster_ips(), owns_max=sets_conntrack_max(load(host, Sysctl)),
     )  # fmt: skip
+    everywhere += service.findings(found.api, found.settings, found.name)
     return [*everywhere, *units.other_image(found.unit, found.name), *findings(asked)]
 
 

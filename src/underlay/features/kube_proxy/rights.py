@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from underlay.cluster import Api
 from underlay.cluster.objects import ACCESS_REVIEW
@@ -17,17 +17,27 @@ _NEEDED = (
 )
 
 
-def denied(api: Api, config_maps: Sequence[str]) -> tuple[str, ...]:
-    """What may not be done, one sentence each; empty when all may be."""
+#: What `rollout.take_out` needs on top of it.
+_TO_TAKE_OUT: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "cordon": (("", "nodes", "patch"),),
+    "drain": (("", "nodes", "patch"), ("", "pods/eviction", "create")),
+}
+
+
+def denied(api: Api, config_maps: Sequence[str], take_out: str = "no") -> tuple[str, ...]:
+    """What may not be done, one sentence each; empty when all may be. take_out: of the settings."""
     asked = [
         *((group, resource, verb, "") for group, resource, verb in _NEEDED),
         *(("", "configmaps", "patch", name) for name in config_maps),
+        *((group, resource, verb, "") for group, resource, verb in _TO_TAKE_OUT.get(take_out, ())),
     ]
     found = []
     for group, resource, verb, name in asked:
-        attributes = {"namespace": NAMESPACE, "group": group, "resource": resource, "verb": verb}
-        if name:
-            attributes["name"] = name
+        kind, _, sub = resource.partition("/")
+        everywhere = kind == "nodes" or bool(sub)
+        attributes = {"group": group, "resource": kind, "verb": verb}
+        more = {"namespace": "" if everywhere else NAMESPACE, "name": name, "subresource": sub}
+        attributes.update({key: value for key, value in more.items() if value})
         review = {
             "apiVersion": ACCESS_REVIEW.version,
             "kind": ACCESS_REVIEW.name,
@@ -38,6 +48,7 @@ def denied(api: Api, config_maps: Sequence[str]) -> tuple[str, ...]:
         if not answer.get("status", {}).get("allowed"):
             found.append(
                 f"the user of this run may not {verb} {resource} {name}".rstrip()
-                + f" in {NAMESPACE}; grant it the role in docs/rbac.md"
+                + ("" if everywhere else f" in {NAMESPACE}")
+                + "; grant it the role in docs/rbac.md"
             )
     return tuple(found)

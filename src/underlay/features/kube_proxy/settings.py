@@ -19,6 +19,7 @@ Scheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed"
 Acceptable = Literal[
     "default-drop", "foreign-servers", "nodelocal-dns", "calico-nftables", "calico-dataplane",
     "strict-arp", "submariner", "rollout",
+    "drain",
 ]  # fmt: skip
 
 _DURATION = re.compile(r"0|(?=\d)(\d+h)?(\d+m(?!s))?(\d+(\.\d+)?s)?(\d+ms)?")
@@ -117,13 +118,17 @@ class Rollout(Part):
 
     canary, batch: how many nodes are switched first, and then at a time (a number, or a share of
     the nodes of this run, rounded down as Kubernetes rounds maxUnavailable, at least one);
-    max_unavailable: no batch is larger; pause: seconds between two batches, for people to look.
+    max_unavailable: no batch is larger; pause: seconds between two batches, for people to look;
+    take_out: whether a node takes no new pods while it is switched, or gives up those it has as
+    well; drain_seconds: how long they may take to leave.
     """
 
     canary: int = Field(default=1, ge=1)
     batch: Share = 1
     max_unavailable: int | None = Field(default=None, ge=1)
     pause: int = Field(default=0, ge=0, le=86400)
+    take_out: Literal["no", "cordon", "drain"] = "no"
+    drain_seconds: int = Field(default=600, ge=10, le=7200)
 
 
 class KubeProxy(Section):

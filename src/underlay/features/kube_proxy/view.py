@@ -72,18 +72,21 @@ _lock = threading.Lock()
 _views: WeakKeyDictionary[State, ClusterView] = WeakKeyDictionary()
 
 
-def view_of(state: State, api: Api) -> ClusterView:
+def view_of(state: State, api: Api, take_out: str) -> ClusterView:
     """The view of this run; the first host that asks reads it for all."""
     with _lock:
         found = _views.get(state)
         if found is None:
-            found = read(api)
+            found = read(api, take_out)
             _views[state] = found
     return found
 
 
-def read(api: Api) -> ClusterView:
-    """Ask the API server; ClusterError when no DaemonSet runs kube-proxy as kubeadm's does."""
+def read(api: Api, take_out: str = "no") -> ClusterView:
+    """Ask the API server; ClusterError when no DaemonSet runs kube-proxy as kubeadm's does.
+
+    take_out: as in the settings, for the rights that it needs.
+    """
     minor = _minor(api.version())
     nodes = api.list(NODE)
     pods = api.list(POD, NAMESPACE)
@@ -106,7 +109,7 @@ def read(api: Api) -> ClusterView:
         ready=frozenset(name_of(entry) for entry in endpoints if _addresses(entry)),
         single=dict(_single(endpoints)),
         neighbours=neighbours.read(api, workloads),
-        denied=rights.denied(api, [unit.config_map for unit in found]),
+        denied=rights.denied(api, [unit.config_map for unit in found], take_out),
     )
 
 
