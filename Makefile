@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-full lint clean venv system
+.PHONY: reference demo test test-full lint clean venv system
 
 venv: $(VENV)/.installed
 
@@ -23,6 +23,11 @@ test: venv
 
 test-full: venv
 	$(BIN)/python -m tests.run --full
+
+# what is written about settings, from the models
+reference: venv
+	$(BIN)/underlay schema > docs/schemas/inventory.json
+	$(BIN)/underlay schema --format markdown > docs/settings-reference.md
 
 demo: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" underlay demo

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from underlay.errors import InventoryError, UnreachableError
+from underlay.settings.placed import problems
+from underlay.settings.problem import refuse
 
 
 def load(path: str, data: Mapping[str, object] | None = None) -> Any:
@@ -32,6 +34,7 @@ def load(path: str, data: Mapping[str, object] | None = None) -> Any:
     with ctx_state.use(State()), ctx_config.use(Config()):  # type: ignore[no-untyped-call]
         found = make_inventory(path, override_data=dict(data or {}), cwd=str(Path.cwd()))
     if len(found) == 0:
+        refuse(problems(found.data))
         raise InventoryError(f"inventory {path}: has no host; add a list of hosts to it")
     return found
 

@@ -14,6 +14,8 @@ from pyinfra.context import config, ctx_state
 
 from underlay.errors import InventoryError, UnderlayError
 from underlay.features.fleet import fleet_of
+from underlay.settings.placed import problems
+from underlay.settings.problem import refuse
 
 
 def guard() -> None:
@@ -41,6 +43,7 @@ def guard() -> None:
 def check(inventory: Any, limit: Any) -> None:
     """InventoryError for a run about nobody, SettingsError for invalid settings of any host."""
     if len(inventory) == 0:
+        refuse(problems(inventory.data))
         raise InventoryError("inventory: no such file, or no host in it; nothing was done")
     if limit is not None and not list(limit):
         names = ", ".join(host.name for host in inventory)

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("underlay.cli.verify", "The checks that must hold after a change."),
     "backup": ("underlay.cli.backup", "The CNI's configuration of every node, into a folder."),
     "restore": ("underlay.cli.restore", "What putting such a backup back would change."),
+    "schema": ("underlay.cli.schema", "Every setting: JSON schema for editors, or a reference."),
     "settings": ("underlay.cli.settings", "What every host will get, and where it came from."),
     "sysctl-report": (
         "underlay.cli.sysctl_report",

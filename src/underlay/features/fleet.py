@@ -16,6 +16,8 @@ from pyinfra.api.inventory import Inventory
 
 from underlay.settings.fleet import Fleet, RawHost
 from underlay.settings.keys import unknown_keys
+from underlay.settings.placed import place
+from underlay.settings.placed import problems as of_file
 from underlay.settings.problem import Problem, by_file, refuse
 from underlay.settings.read import read_fleet
 from underlay.settings.roles import misspelt_groups
@@ -44,7 +46,7 @@ def checked(inventory: Inventory) -> tuple[Fleet, list[Problem]]:
     sections = all_sections()
     names = [section.KEY for section in sections]
     hosts = raw_hosts(inventory)
-    problems = list(misspelt_groups(*_groups(inventory)))
+    problems = [*of_file(inventory.data), *misspelt_groups(*_groups(inventory))]
     pyinfra = _connector_keys()
     for host in hosts:
         problems += unknown_keys(host.name, host.data, names, pyinfra)
@@ -82,10 +84,10 @@ def load_all(host: Host, kind: type[S]) -> Mapping[str, S]:
 def _sources(inventory: Inventory, host: Host) -> Iterator[tuple[str, str]]:
     """Each key and where it came from, the weakest place first as pyinfra merges them."""
     for key in inventory.data:
-        yield key, "group_data/all.py"
+        yield key, place(inventory.data, key) or "group_data/all.py"
     for group in host.groups:
         for key in inventory.group_data.get(group, {}):
-            yield key, f"group_data/{group}.py"
+            yield key, place(inventory.group_data[group], key) or f"group_data/{group}.py"
     for key in inventory.host_data.get(host.name, {}):
         yield key, "host"
     for key in inventory.override_data:

@@ -12,6 +12,8 @@ from underlay.settings.problem import Problem, shown
 
 #: Keys of the user's own start so; no feature will ever use them.
 OWN_PREFIX = "x_"
+#: Every key that a connector of pyinfra reads starts so.
+CONNECTOR_PREFIXES = ("docker_", "fake_", "ssh_")
 
 
 def unknown_keys(

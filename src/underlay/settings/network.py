@@ -36,11 +36,13 @@ class Network(Section):
     """What lies beneath the pods.
 
     address: this node's own address, None for the one of the route to its peers; address_v6,
-    pod_cidr_v6, service_cidr_v6: the second family of a dual-stack cluster; node_cidr: where
-    the nodes' addresses are; node_prefix: bits of one node's pod block; encapsulation: flannel's
-    backend (`none` is host-gw) or Calico's; bgp: Calico's BIRD; typha: Calico's fan-out; mtu: of
-    the path between the nodes, None for what their interfaces say; remote_cidrs: name -> network of
-    other clusters, sites and IPsec selectors.
+    pod_cidr_v6, service_cidr_v6: the second family of a dual-stack cluster; node_cidr: where the
+    nodes' addresses are; pod_cidr: of the whole cluster; service_cidr: of ClusterIPs;
+    node_prefix: bits of one node's pod block; max_pods: of one node, as its kubelet is told; cni:
+    what carries pods between nodes; encapsulation: flannel's backend (`none` is host-gw) or
+    Calico's; bgp: Calico's BIRD; typha: Calico's fan-out; mtu: of the path between the nodes, None
+    for what their interfaces say; remote_cidrs: name -> network of other clusters, sites and IPsec
+    selectors; node_local_dns: address of NodeLocal DNSCache.
     """
 
     KEY: ClassVar[str] = "network"

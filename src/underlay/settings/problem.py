@@ -53,7 +53,7 @@ def by_file(problems: Iterable[Problem], sources: Mapping[str, Mapping[str, str]
     for problem in problems:
         key = re.split(r"[.\[]", problem.path)[0]
         file = sources.get(problem.host, {}).get(key, "")
-        shared = file.endswith(".py") or file == "--data"
+        shared = file not in {"", "host"}
         where = file if shared else ""
         known = replace(problem, host="") if shared else problem
         hosts.setdefault((where, known), []).append(problem.host)

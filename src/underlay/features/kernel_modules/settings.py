@@ -34,14 +34,16 @@ PARAMETERS: dict[str, tuple[int, int]] = {
 class KernelModules(Section):
     """Modules of one host.
 
-    sets: names of SETS; modules: more module names; options: module -> parameter -> value;
-    state: `absent` removes our files and unloads what we loaded.
+    sets: modules by what needs them; modules: more module names; options: module -> parameter ->
+    value; state: `absent` removes our files and unloads what we loaded.
     """
 
     KEY: ClassVar[str] = "kernel_modules"
 
     state: Literal["present", "absent"] = "present"
-    sets: tuple[str, ...] = ()
+    sets: tuple[str, ...] = Field(
+        default=(), json_schema_extra={"items": {"type": "string", "enum": [*SETS]}}
+    )
     modules: tuple[str, ...] = ()
     options: dict[str, dict[str, int | str]] = Field(default_factory=dict)
 

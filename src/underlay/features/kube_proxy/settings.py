@@ -135,10 +135,13 @@ class KubeProxy(Section):
     """How kube-proxy programs Services.
 
     mode: what `deploys/proxy_mode.py` migrates to; accept_deprecated: allow ipvs on 1.35 and newer;
-    node_name: the node's name in Kubernetes when it is not the host's; rollout: in which steps;
-    wait_seconds: how long one kube-proxy may take to come back; probes: how many Services of each
-    kind are tried from every node; on_failure: whether the nodes that were switched before go back
-    too; accept: ids of findings to go on in spite of.
+    accept: ids of findings to go on in spite of; iptables, ipvs, nftables, conntrack: objects of
+    the cluster's KubeProxyConfiguration; node_port_addresses: networks that NodePorts listen on, or
+    the single word `primary`, None leaves what the cluster has; node_name: the node's name in
+    Kubernetes when it is not the host's; rollout: in which
+    steps; wait_seconds: how long one kube-proxy may take to come back; probes: how many
+    Services of each kind are tried from every node; on_failure: whether the nodes that were
+    switched before go back too.
     """
 
     KEY: ClassVar[str] = "kube_proxy"

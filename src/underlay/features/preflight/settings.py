@@ -29,7 +29,11 @@ class Dns(Part):
 
 
 class Port(Part):
-    """One more port that nodes need of each other. sources, targets: groups, `all` for everyone."""
+    """One more port that nodes need of each other.
+
+    port: its number; protocol: of the transport; sources, targets: groups, `all` for everyone; why:
+    what the report says of it.
+    """
 
     port: int = Field(ge=1, le=65535)
     protocol: Literal["tcp", "udp"] = "tcp"
@@ -41,8 +45,9 @@ class Port(Part):
 class Preflight(Section):
     """How the pre-flight looks.
 
-    node_ports: sample of the NodePort range that is tried; ports: more of them; sample: random
-    peers of each node above `mesh_up_to` nodes; probe_seconds: one probe's longest wait;
+    dns: names that must resolve; node_ports: sample of the NodePort range that is tried; ports:
+    more of them; mesh_up_to: nodes among which every pair is tried; sample: random peers of each
+    node above `mesh_up_to` nodes; probe_seconds: one probe's longest wait;
     skew_seconds: clocks further apart fail; conntrack_percent: use of the table that warns;
     monitoring: whether its absence is worth a warning; backup: folder of `underlay backup` on this
     computer; backup_days: older ones warn.

@@ -26,7 +26,10 @@ _NUMBERS = frozenset(
 
 
 class Minimum(Part):
-    """A value that is only ever raised to."""
+    """A value that is only ever raised to.
+
+    at_least: the lowest value; a higher live one stays.
+    """
 
     at_least: int = Field(ge=0)
 
@@ -34,14 +37,16 @@ class Minimum(Part):
 class Sysctl(Section):
     """Kernel settings of one host.
 
-    profiles: names of PROFILES, later ones win key by key; values: key to value, over the profiles,
-    None takes a profile's key out; state: `absent` gives every key back.
+    profiles: values for a purpose, later ones win key by key; values: key to value, over the
+    profiles, None takes a profile's key out; state: `absent` gives every key back.
     """
 
     KEY: ClassVar[str] = "sysctl"
 
     state: Literal["present", "absent"] = "present"
-    profiles: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = Field(
+        default=(), json_schema_extra={"items": {"type": "string", "enum": [*PROFILES]}}
+    )
     values: dict[str, int | str | Minimum | None] = Field(default_factory=dict)
 
     @field_validator("profiles")

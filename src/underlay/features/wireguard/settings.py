@@ -82,10 +82,13 @@ class Node(Part):
 class Overlay(Part):
     """One WireGuard interface on every member.
 
-    state: `absent` removes it everywhere; hubs: the first one carries what spokes say to each
-    other, the others stand by; mtu: bytes, by default what underlay_mtu leaves; cni: what pods'
-    traffic is wrapped in on top; pod_mtu: what the CNI is set to, checked; keepalive_s: sent from
-    behind NAT only; hub_capacity: most peers of one hub; accept_single_hub: said by you.
+    overlay_cidr: of the members' addresses; state: `absent` removes it everywhere; hubs: the first
+    one carries what spokes say to each other, the others stand by; nodes: host -> its place in the
+    overlay; port: UDP port of every member; mtu: bytes, by default what underlay_mtu leaves;
+    underlay_mtu: bytes that the path between members carries; cni: what pods' traffic is wrapped in
+    on top; pod_mtu: what the CNI is set to, checked; keepalive_s: sent from behind NAT only;
+    preshared_keys: one more key for each pair of peers; accept_single_hub: said by you;
+    hub_capacity: most peers of one hub.
     """
 
     overlay_cidr: IPv4Network
