@@ -1,0 +1,55 @@
+"""The wheel, made from the sdist as a release is, in an environment that has nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+#: Nothing of the checkout may help: neither its folder nor its environment.
+CLEAN = {
+    key: value
+    for key, value in os.environ.items()
+    if key not in {"PYTHONPATH", "VIRTUAL_ENV", "UNDERLAY_LAB", "UNDERLAY_INVENTORY"}
+}
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What was built, and where the wheel is installed."""
+
+    sdist: Path
+    wheel: Path
+    bin: Path
+
+    def run(self, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment in a folder, with its programs first on PATH."""
+        return subprocess.run(
+            [str(self.bin / command[0]), *command[1:]], cwd=folder, capture_output=True, text=True,
+            timeout=300, check=False,
+            env={**CLEAN, "PATH": f"{self.bin}:{CLEAN['PATH']}", "PYINFRA_PROGRESS": "off"},
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Build both, and install the wheel with what it asks for."""
+    dist = tmp_path_factory.mktemp("dist")
+    _run(sys.executable, "-m", "build", "--outdir", str(dist), str(ROOT))
+    place = tmp_path_factory.mktemp("environment")
+    _run(sys.executable, "-m", "venv", str(place))
+    wheel = next(dist.glob("*.whl"))
+    _run(str(place / "bin/pip"), "install", "--quiet", str(wheel))
+    return Installed(next(dist.glob("*.tar.gz")), wheel, place / "bin")
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(
+        command, cwd="/", env=CLEAN, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
