@@ -18,6 +18,7 @@ import yaml
 
 from underlay.cluster.api import Api
 from underlay.errors import ClusterError
+from underlay.settings.problem import shown
 
 
 def from_kubeconfig(path: Path, context: str | None = None) -> Api:
@@ -26,9 +27,9 @@ def from_kubeconfig(path: Path, context: str | None = None) -> Api:
     from kubernetes import config
     from kubernetes.config.config_exception import ConfigException
 
-    if not path.is_file():
+    if not _is_file(path):
         raise ClusterError(
-            f"cluster.kubeconfig: no such file (got {str(path)!r}); correct the path"
+            f"cluster.kubeconfig: no such file (got {shown(str(path))}); correct the path"
         )
     try:
         client: Any = config.new_client_from_config(str(path), context=context)  # type: ignore[no-untyped-call]
@@ -108,3 +109,11 @@ def _load_key(context: ssl.SSLContext, certificate: str, key: str) -> None:
 
 def _is_address(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is there; what cannot be a path at all is not."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

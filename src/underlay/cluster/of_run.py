@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
@@ -69,7 +71,10 @@ def _over_ssh(host: Host, path: str) -> Api:
     sudo = bool(host.data.get("_sudo"))
     # the file holds a private key: its text must not be printed at any verbosity
     done, output = host.run_shell_command(
-        f"cat {path}", print_output=False, print_input=False, _sudo=sudo
+        StringCommand("cat", "--", shlex.quote(path)),
+        print_output=False,
+        print_input=False,
+        _sudo=sudo,
     )
     if not done:
         raise ClusterError(f"{where}: cannot be read; is this host a kubeadm control plane?")

@@ -35,7 +35,15 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.host}: {self.path}" if self.host else self.path
         got = f" (got {self.got})" if self.got is not None else ""
-        return f"{where}: {self.what}{got}; {self.do}"
+        # names of hosts, keys and values are somebody's text: it must not make lines of its own
+        return f"{one_line(where)}: {one_line(self.what)}{got}; {one_line(self.do, 600)}"
+
+
+def one_line(text: str, longest: int = 300) -> str:
+    """`text` without anything that moves a terminal's cursor, shortened in its middle."""
+    plain = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    half = longest // 2
+    return plain if len(plain) <= longest else f"{plain[:half]}…{plain[-half:]}"
 
 
 def shown(value: object) -> str:

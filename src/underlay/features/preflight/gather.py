@@ -7,6 +7,7 @@ was started is stopped on every way out, and ends by itself when this process ca
 from __future__ import annotations
 
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -230,8 +231,9 @@ def command_output(each: Any, text: str, seconds: float, stdin: str | None = Non
     become = {key: each.data.get(key) for key in BECOME if each.data.get(key) is not None}
     with gevent.Timeout(seconds, TimeoutError(f"no answer for {seconds:.0f} s")):
         good, output = each.run_shell_command(
-            StringCommand(text), print_output=False, print_input=False, _stdin=stdin, **become
-        )
+            StringCommand("sh", "-c", shlex.quote(text)), print_output=False, print_input=False,
+            _stdin=stdin, **become,
+        )  # fmt: skip
     if not good:
         last = [line for line in output.stderr_lines if line.strip()][-1:]
         raise RuntimeError(last[0].strip()[:200] if last else "the command failed without a word")
