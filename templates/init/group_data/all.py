@@ -1,5 +1,8 @@
 """Settings of every host. A group or a host that names a section replaces the whole section."""
 
+# a host whose key is not in known_hosts is refused: ssh-keyscan -H HOST >> ~/.ssh/known_hosts
+ssh_strict_host_key_checking = "yes"
+
 # modules that are loaded now and at every boot
 kernel_modules = {
     "sets": ["kubernetes", "conntrack", "ipvs"],

@@ -75,10 +75,10 @@ def write_backup(
         raise UsageError(f"{folder}: is there and is no backup; choose another --output")
     new = place.with_name(f".{place.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    # rules and configuration of a cluster are nobody else's business
+    # rules and configuration of a cluster are nobody else's business, from the first file on
     new.mkdir(parents=True, mode=0o700)
     wanted = {
-        f"hosts/{name.replace('/', '_')}/{path}": data
+        f"hosts/{_folder(name)}/{path}": data
         for name, parts in hosts.items()
         for path, data in parts.items()
     }
@@ -96,7 +96,7 @@ def write_backup(
 
 def read_parts(folder: str, host: str) -> dict[str, bytes]:
     """What a backup holds of one host: path -> content."""
-    return _below(Path(folder) / "hosts" / host.replace("/", "_"))
+    return _below(Path(folder) / "hosts" / _folder(host))
 
 
 def read_objects(folder: str) -> dict[str, bytes]:
@@ -110,3 +110,9 @@ def _below(place: Path) -> dict[str, bytes]:
         for path in sorted(place.rglob("*"))
         if path.is_file()
     }
+
+
+def _folder(host: str) -> str:
+    """A host's name as that of a folder: `..` is none."""
+    plain = host.replace("/", "_")
+    return f"_{plain}" if plain.strip(".") == "" else plain
