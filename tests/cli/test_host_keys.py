@@ -11,6 +11,7 @@ from typing import Any
 
 import paramiko
 import pytest
+from paramiko.common import AUTH_FAILED
 from tests.cli.conftest import Project
 
 
@@ -26,17 +27,17 @@ class Server(paramiko.ServerInterface):
     def check_auth_none(self, username: str) -> int:
         """Counted."""
         Server.attempts += 1
-        return paramiko.AUTH_FAILED
+        return AUTH_FAILED
 
     def check_auth_publickey(self, username: str, key: Any) -> int:
         """Counted."""
         Server.attempts += 1
-        return paramiko.AUTH_FAILED
+        return AUTH_FAILED
 
     def check_auth_password(self, username: str, password: str) -> int:
         """Counted."""
         Server.attempts += 1
-        return paramiko.AUTH_FAILED
+        return AUTH_FAILED
 
 
 @pytest.fixture
