@@ -30,6 +30,16 @@ def source(template: str) -> str:
     raise RenderError(f"template {template}: not found; reinstall underlay")
 
 
+def names(folder: str) -> list[str]:
+    """Every file below a folder of `templates/`, sorted; RenderError when there is none."""
+    for place in _folders():
+        found = [path for path in (place / folder).rglob("*") if path.is_file()]
+        found = [path for path in found if "__pycache__" not in path.parts]
+        if found:
+            return sorted(str(path.relative_to(place)) for path in found)
+    raise RenderError(f"template {folder}: not found; reinstall underlay")
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     return Environment(

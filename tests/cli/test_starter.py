@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
 
-from tests.cli.conftest import Project
+import click
+import yaml
+from tests.cli.conftest import ROOT, Project
+
+from underlay.cli import group
 
 
 def test_the_starter_is_valid_as_it_is(project: Project) -> None:
@@ -35,3 +42,47 @@ def test_every_value_names_where_it_came_from(project: Project) -> None:
     assert sources["cp1"]["sysctl.profiles"] == (["kubernetes-node"], "group_data/all.py")
     assert sources["w1"]["kube_proxy.probes"] == (3, "--data")
     assert sources["w1"]["kube_proxy.rollout.canary"] == (1, "defaults")
+
+
+def test_the_starter_has_every_deploy_as_it_is_here(project: Project) -> None:
+    for path in sorted((ROOT / "deploys").glob("*.py")):
+        found = project.folder / "deploys" / path.name
+        told = f"cp deploys/{path.name} templates/init/deploys/"
+        assert found.is_file(), told
+        assert found.read_text() == path.read_text(), told
+
+
+def test_the_workflows_are_what_they_say(project: Project) -> None:
+    folder = project.folder / ".github/workflows"
+    found = {path.name: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
+    assert set(found) == {"check.yml", "apply.yml"}
+    apply = found["apply.yml"]["jobs"]["apply"]
+    assert apply["environment"] == "cluster", "an environment is what asks for an approval"
+    plan = found["check.yml"]["jobs"]["plan"]
+    assert "head.repo.full_name == github.repository" in plan["if"], "strangers reach no node"
+    text = "".join(step.get("run", "") for step in plan["steps"])
+    for word in ("underlay preflight", "pyinfra --dry --diff", "gh pr comment"):
+        assert word in text
+    for workflow in found.values():
+        assert workflow["permissions"] == {"contents": "read"}
+        for job in workflow["jobs"].values():
+            for name in re.findall(r"deploys/\w+\.py", str(job)):
+                assert (project.folder / name).is_file(), name
+
+
+def test_every_command_of_the_workflows_and_the_readme_is_one(project: Project) -> None:
+    texts = [(project.folder / "README.md").read_text()]
+    for path in (project.folder / ".github/workflows").iterdir():
+        for job in yaml.safe_load(path.read_text())["jobs"].values():
+            for script in (step["run"] for step in job["steps"] if "run" in step):
+                assert "${{" not in script, "a value is given by the environment, never as code"
+                subprocess.run(["bash", "-n", "-c", script], check=True)
+                texts.append(script)
+    lines = [line.strip().partition(" #")[0] for text in texts for line in text.splitlines()]
+    ours = [line for line in lines if line.startswith("underlay ")]
+    assert len(ours) >= 7
+    for line in ours:
+        name, *words = shlex.split(line)[1:]
+        command = group.get_command(click.Context(group), name)
+        assert command is not None, line
+        command.make_context(name, words)

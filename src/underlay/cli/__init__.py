@@ -71,6 +71,15 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Provision, tune, migrate and verify the network beneath Kubernetes pods.
 
+    \b
+    underlay init my-network && cd my-network    a starter, valid as it is
+    underlay settings inventory.py               what every host will get
+    underlay preflight inventory.py              is the network ready?
+    pyinfra --dry inventory.py deploys/sysctl.py what a deploy would change
+
+    Completion in your shell: eval "$(_UNDERLAY_COMPLETE=bash_source underlay)", or zsh_source; for
+    fish: _UNDERLAY_COMPLETE=fish_source underlay | source.
+
     Exit codes: 0 passed, 1 error, 2 usage or invalid settings, 3 checks failed,
     4 warnings under --fail-on warn, 5 host unreachable.
     """

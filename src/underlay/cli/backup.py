@@ -12,11 +12,15 @@ from underlay.exit_codes import ExitCode
 
 
 @click.command("backup")
-@click.argument("inventory_file", metavar="INVENTORY")
+@click.argument("inventory_file", metavar="INVENTORY", type=click.Path())
 @click.option("--output", help="Folder. Default: preflight.backup of the inventory.")
 @DATA
 def command(*, inventory_file: str, output: str | None, data: tuple[str, ...]) -> int:
     """Take CNI files, firewall rules and CNI objects of every node; nothing is changed there.
+
+    \b
+    underlay backup inventory.py
+    underlay backup inventory.py --output backups/monday
 
     An earlier backup in the folder is replaced only when every node was read, and where a kubelet
     runs, the cluster too. Exit code 5 when a node was not read, 1 when the cluster was not.

@@ -54,7 +54,7 @@ class CheckOptions:
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of both commands."""
     found = [
-        click.argument("inventory_file", metavar="INVENTORY"),
+        click.argument("inventory_file", metavar="INVENTORY", type=click.Path()),
         click.option("--for", "scope", metavar="FEATURE|CHANGE", help="Only what this needs."),
         click.option("--format", "form", type=click.Choice(FORMATS), default="text"),
         click.option(

@@ -68,6 +68,10 @@ STEPS = (
 def command(*, keep: bool) -> None:
     """Migrate a lab cluster to IPVS and back, with every command shown.
 
+    \b
+    underlay demo
+    underlay demo --keep        then: UNDERLAY_LAB=demo underlay lab ssh w1
+
     Run it in a checkout. The lab is called `demo` and is removed at the end.
     """
     if not Path("deploys/ipvs_migrate.py").is_file():

@@ -17,7 +17,7 @@ _OPEN = {"snapshot", "switched"}
 
 
 @click.command("journal")
-@click.argument("inventory_file", metavar="INVENTORY")
+@click.argument("inventory_file", metavar="INVENTORY", type=click.Path())
 @click.option("--host", "hosts", multiple=True, help="Only this host or group; may be repeated.")
 @click.option("--change", help="Only this change, for example kube_proxy.")
 @click.option("--all", "everything", is_flag=True, help="Every entry, not only the last.")
@@ -37,7 +37,7 @@ def command(
     \b
     underlay journal inventory.py
     underlay journal inventory.py --change kube_proxy --all
-    underlay journal inventory.py --json      what each Service answered, what the watch saw
+    underlay journal inventory.py --json
 
     Exit code 3 when a change is half made on a host: run its deploy again, or its rollback.
     """

@@ -71,7 +71,12 @@ def up_command(
     install: bool,
     timeout: float,
 ) -> None:
-    """Make a lab and wait until it can be used."""
+    """Make a lab and wait until it can be used.
+
+    \b
+    underlay lab up
+    underlay lab up --topology star --machines 4 --memory 512
+    """
     from underlay.lab.up import Request, up
 
     chosen = name or default_name()
@@ -88,7 +93,12 @@ def up_command(
 @_NAME
 @click.option("--all", "everything", is_flag=True, help="Every lab, also broken ones.")
 def down_command(*, name: str | None, everything: bool) -> None:
-    """Remove a lab; nothing of it is left, also after a crash."""
+    """Remove a lab; nothing of it is left, also after a crash.
+
+    \b
+    underlay lab down
+    underlay lab down --all
+    """
     say = clock()
     names = removing.every_name() if everything else [name or default_name()]
     for found in names:
@@ -102,7 +112,11 @@ def down_command(*, name: str | None, everything: bool) -> None:
 @_NAME
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def status_command(*, name: str | None, as_json: bool) -> None:
-    """What runs: machines, links, control plane."""
+    """What runs: machines, links, control plane.
+
+    \b
+    underlay lab status --json
+    """
     lab = _lab(name)
     running = {p.name: process.alive(p) for p in lab.processes}
     rows = [
@@ -146,6 +160,10 @@ def status_command(*, name: str | None, as_json: bool) -> None:
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_command(*, name: str | None, hosts: tuple[str, ...], words: tuple[str, ...]) -> int:
     """Run a command on every machine, each line marked by its name.
+
+    \b
+    underlay lab exec -- uname -r
+    underlay lab exec --on w1 -- reboot
 
     Ends with the first exit code that is not 0. After `exec -- reboot` it waits until the machines
     are back.
@@ -191,7 +209,12 @@ def _wait(
 @click.argument("machine")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def ssh_command(*, name: str | None, machine: str, words: tuple[str, ...]) -> None:
-    """A shell on one machine, or one command on it."""
+    """A shell on one machine, or one command on it.
+
+    \b
+    underlay lab ssh w1
+    underlay lab ssh w1 -- ip route
+    """
     call = [*ssh.command(_lab(name), machine), *(["--", *words] if words else [])]
     os.execvp(call[0], call)  # noqa: S606 - the terminal goes to ssh
 
@@ -206,7 +229,11 @@ def ssh_config_command(*, name: str | None) -> None:
 @command.command("wait")
 @_NAME
 def wait_command(*, name: str | None) -> None:
-    """Wait until every machine that is powered on answers and its node is Ready."""
+    """Wait until every machine that is powered on answers and its node is Ready.
+
+    \b
+    underlay lab wait
+    """
     lab = _lab(name)
     _wait(lab, wait.running(lab))
 
@@ -217,7 +244,12 @@ def wait_command(*, name: str | None) -> None:
 @click.argument("machine")
 @click.option("--hard", is_flag=True, help="Take the power away instead of shutting down.")
 def machine_command(*, name: str | None, action: str, machine: str, hard: bool) -> None:
-    """Power a machine off or on, reboot it, cut it off from every link, or join it again."""
+    """Power a machine off or on, reboot it, cut it off from every link, or join it again.
+
+    \b
+    underlay lab machine poweroff w1 --hard
+    underlay lab machine cut w1
+    """
     lab = _lab(name)
     if action == "start":
         lab = machines.start_machine(lab, machine)
@@ -249,7 +281,11 @@ def link_command(
     delay: float | None,
     up: bool | None,
 ) -> None:
-    """Change one link while the lab runs."""
+    """Change one link while the lab runs.
+
+    \b
+    underlay lab link transit --mtu 1400 --loss 5 --delay 20
+    """
     lab = _lab(name)
     links.set_link(lab, link, mtu=mtu, loss=loss, delay=delay, up=up)
 
@@ -259,7 +295,11 @@ def link_command(
 @click.argument("link")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def sniff_command(*, name: str | None, link: str, words: tuple[str, ...]) -> None:
-    """Capture on a link with tcpdump; everything after LINK goes to tcpdump."""
+    """Capture on a link with tcpdump; everything after LINK goes to tcpdump.
+
+    \b
+    underlay lab sniff transit udp port 4789
+    """
     lab = _lab(name)
     if link not in lab.topology.links:
         raise click.UsageError(f"no link {link!r}; there are {', '.join(lab.topology.links)}")

@@ -13,12 +13,17 @@ from underlay.exit_codes import ExitCode
 
 
 @click.command("restore")
-@click.argument("inventory_file", metavar="INVENTORY")
+@click.argument("inventory_file", metavar="INVENTORY", type=click.Path())
 @click.option("--dry", is_flag=True, help="Compare only; the one way this command works.")
 @click.option("--from", "folder", help="Folder. Default: preflight.backup of the inventory.")
 @DATA
 def command(*, inventory_file: str, dry: bool, folder: str | None, data: tuple[str, ...]) -> int:
-    """Compare a backup with every node; exit code 3 when something is different."""
+    """Compare a backup with every node; exit code 3 when something is different.
+
+    \b
+    underlay restore inventory.py --dry
+    underlay restore inventory.py --dry --from backups/monday
+    """
     if not dry:
         raise UsageError("restore: writes nothing by itself; add --dry and put back what it names")
     found = inventory.load(inventory_file, parsed(data))

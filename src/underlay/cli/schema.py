@@ -17,9 +17,11 @@ def command(*, form: str, section: str | None) -> None:
     """Print every setting with type, default, range and meaning.
 
     \b
-    underlay schema > inventory.schema.json        for an editor: see docs/yaml-inventory.md
+    underlay schema > inventory.schema.json
     underlay schema --section kube_proxy
     underlay schema --format markdown --section sysctl
+
+    How an editor uses it: docs/yaml-inventory.md.
     """
     # the features are imported late, because with pyinfra they take most of a second
     from underlay.features import all_sections

@@ -17,7 +17,7 @@ DEFAULTS = "defaults"
 
 
 @click.command("settings")
-@click.argument("inventory_file", metavar="INVENTORY")
+@click.argument("inventory_file", metavar="INVENTORY", type=click.Path())
 @click.option("--host", "hosts", multiple=True, help="Only this host or group; may be repeated.")
 @DATA
 @click.option(

@@ -12,7 +12,7 @@ from underlay.cli.data import DATA, parsed
 
 
 @click.command("sysctl-report")
-@click.argument("inventory_file", metavar="INVENTORY")
+@click.argument("inventory_file", metavar="INVENTORY", type=click.Path())
 @click.option("--host", "hosts", multiple=True, help="Only this host or group; may be repeated.")
 @DATA
 @click.option("--json", "as_json", is_flag=True, help="docs/schemas/sysctl-report.json.")
@@ -20,6 +20,10 @@ def command(
     *, inventory_file: str, hosts: tuple[str, ...], data: tuple[str, ...], as_json: bool
 ) -> int:
     """Show declared, live and boot-time value of each setting, and who else writes it.
+
+    \b
+    underlay sysctl-report inventory.py
+    underlay sysctl-report inventory.py --host workers --json
 
     Exit code 3 when a live value or the winner at boot differs from what is declared.
     """

@@ -14,7 +14,7 @@ def command(**given: object) -> int:
 
     \b
     underlay verify inventory.py
-    underlay verify inventory.py --for kube_proxy --format junit --output verify.xml
+    underlay verify inventory.py --format junit --output verify.xml
 
     Exit codes as of `underlay preflight`.
     """

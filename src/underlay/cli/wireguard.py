@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 @click.group("wireguard")
 def command() -> None:
-    """Look at the WireGuard overlays of an inventory, and replace their keys."""
+    """Look at the WireGuard overlays of an inventory, and replace their keys.
+
+    \b
+    underlay wireguard plan inventory.py --svg overlay.svg
+    underlay wireguard rotate inventory.py --host node-a
+    """
 
 
 @command.command("plan")
-@click.argument("inventory_file", metavar="INVENTORY")
+@click.argument("inventory_file", metavar="INVENTORY", type=click.Path())
 @DATA
 @click.option("--overlay", "only", multiple=True, help="Only this interface; may be repeated.")
 @click.option(
@@ -30,7 +35,12 @@ def command() -> None:
 def plan_command(
     *, inventory_file: str, data: tuple[str, ...], only: tuple[str, ...], svg: Path | None
 ) -> None:
-    """Show members, ways and packet sizes; no host is asked."""
+    """Show members, ways and packet sizes; no host is asked.
+
+    \b
+    underlay wireguard plan inventory.py
+    underlay wireguard plan inventory.py --overlay wg0 --svg overlay.svg
+    """
     overlays = _overlays(inventory.load(inventory_file, parsed(data)), only)
     from underlay.features.wireguard import picture, plan
 
@@ -45,7 +55,7 @@ def plan_command(
 
 
 @command.command("rotate")
-@click.argument("inventory_file", metavar="INVENTORY")
+@click.argument("inventory_file", metavar="INVENTORY", type=click.Path())
 @DATA
 @click.option("--overlay", "only", multiple=True, help="Only this interface; may be repeated.")
 @click.option("--host", "members", multiple=True, help="Only this member; may be repeated.")
@@ -53,6 +63,10 @@ def rotate_command(
     *, inventory_file: str, data: tuple[str, ...], only: tuple[str, ...], members: tuple[str, ...]
 ) -> None:
     """Replace private keys member by member, spokes first, and count lost packets.
+
+    \b
+    underlay wireguard rotate inventory.py
+    underlay wireguard rotate inventory.py --overlay wg0 --host node-a
 
     A key that gets no handshake is dropped again on both sides, and the command stops.
     """
