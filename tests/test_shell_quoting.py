@@ -33,12 +33,19 @@ def _name(node: ast.expr) -> str:
     return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
 
 
+def _each(word: ast.expr) -> ast.expr:
+    """What every word of `*(quote(x) for x in xs)` is."""
+    if isinstance(word, ast.Starred) and isinstance(word.value, ast.GeneratorExp):
+        return word.value.elt
+    return word
+
+
 def _call(node: ast.Call) -> Iterator[str]:
     name = _name(node)
     if name == "StringCommand":
         for word in node.args:
             constant = isinstance(word, ast.Constant) and isinstance(word.value, str)
-            if not constant and _name(word) not in QUOTES:
+            if not constant and _name(_each(word)) not in QUOTES:
                 yield f"line {word.lineno}: a word of a command is not quoted: {ast.unparse(word)}"
     if name in {"os.system", "os.popen", "subprocess.getoutput"}:
         yield f"line {node.lineno}: {name}"
@@ -72,11 +79,19 @@ def _fact(node: ast.ClassDef) -> Iterator[str]:
     for method in node.body:
         if not isinstance(method, ast.FunctionDef) or method.name != "command":
             continue
-        for found in ast.walk(method):
+        for found in _own(method):
             if isinstance(found, ast.Return) and _name(found.value or ast.Constant(None)) not in {
                 "self.run", "StringCommand",
             }:  # fmt: skip
                 yield f"line {found.lineno}: a fact's command is {ast.unparse(found)}"
+
+
+def _own(function: ast.AST) -> Iterator[ast.AST]:
+    """Everything in a function but what is in functions inside it."""
+    for node in ast.iter_child_nodes(function):
+        if not isinstance(node, ast.FunctionDef):
+            yield node
+            yield from _own(node)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -91,6 +106,8 @@ def test_all_shell_goes_by_one_path(path: Path) -> None:
         "StringCommand(text)",
         'StringCommand("cat", path)',
         'StringCommand(f"cat {path}")',
+        'StringCommand("cat", *paths)',
+        'StringCommand("cat", *(str(path) for path in paths))',
         'os.system("x")',
         "subprocess.run(x, shell=True)",
         "def f(host):\n    host.run_shell_command(f'cat {path}')",
@@ -108,5 +125,6 @@ def test_what_goes_by_it_is_let_through() -> None:
         '    command = StringCommand("sh", "-c", shlex.quote(text))\n'
         "    host.run_shell_command(command)\n"
         '    host.run_shell_command(StringCommand("cat", "--", QuoteString(path)))\n'
+        '    host.run_shell_command(StringCommand("cat", *(QuoteString(p) for p in paths)))\n'
     )
     assert not list(violations(ast.parse(text)))

@@ -80,7 +80,7 @@ def test_completion_is_printed_for_every_shell(shell: str) -> None:
     [
         ("underlay pre", 1, ["preflight"]),
         ("underlay ", 1, sorted(COMMANDS)),
-        ("underlay lab s", 2, ["sniff", "ssh", "status"]),
+        ("underlay lab s", 2, ["sniff", "ssh", "ssh-config", "status"]),
         ("underlay preflight --fail-on ", 3, ["fail", "warn"]),
         ("underlay schema --form", 2, ["--format"]),
     ],

@@ -79,15 +79,23 @@ def test_nothing_is_run(
 ) -> None:
     let_through = hostile(section, BASES.get(section.KEY, {}))
     sandbox = Sandbox(tmp_path)
+    names = HOSTS.get(section.KEY, ["@fake/n1", "@fake/n2"])
+    seen: dict[str, list[set[str]]] = {}
     for path, value, raw in let_through:
+        before = seen.setdefault(path, [])
+        if len(before) > 2 and before[0] == before[1] == before[2]:
+            # three values, one and the same text: this setting is in no command
+            continue
+        commands: set[str] = set()
         for deploy in deploys_of(section):
             heard = _hosts(section, monkeypatch, make_world)
-            names = HOSTS.get(section.KEY, ["@fake/n1", "@fake/n2"])
             with suppress(UnderlayError, DeployError):
                 run_on(names, deploy, {section.KEY: raw})
-            for command in heard.commands:
-                sandbox.run(command)
-                assert not sandbox.canary.exists(), f"{section.KEY}.{path}: {value!r}\n{command}"
+            commands.update(heard.commands)
+        before.append(commands)
+        for command in commands:
+            sandbox.run(command)
+            assert not sandbox.canary.exists(), f"{section.KEY}.{path}: {value!r}\n{command}"
     if let_through:
         options = {value for value in BAD if value.startswith("-")} & sandbox.arguments()
         assert not options, "a value became an option of a program"

@@ -25,8 +25,9 @@ WIDTH = 100
 @click.command("advise")
 @click.argument("inventory_file", metavar="INVENTORY")
 @click.option(
-    "--need", "needs", multiple=True, type=click.Choice([need.value for need in Need]),
-    help="What the cluster is meant for; may be repeated.",
+    "--need", "needs", multiple=True, metavar="NEED",
+    type=click.Choice([need.value for need in Need]),
+    help=f"What it is meant for: {', '.join(need.value for need in Need)}. May be repeated.",
 )  # fmt: skip
 @click.option("--nodes", type=click.IntRange(1), help="As many as are planned, if more than now.")
 @click.option("--services", type=click.IntRange(0), help="As many as are planned.")
@@ -49,7 +50,7 @@ def command(
 
     \b
     underlay advise inventory.py
-    underlay advise inventory.py --need network-policy --nodes 300 --services 4000
+    underlay advise inventory.py --need network-policy --nodes 300
     underlay advise inventory.py --no-cluster --kubernetes 1.34 --json
 
     Nothing is changed. Without a cluster it says what it does not know and what follows from that.

@@ -60,17 +60,10 @@ def command() -> None:
 @click.option("--install/--no-install", default=True, help="Install missing packages by apt.")
 @click.option("--timeout", type=float, default=900, show_default=True, help="Seconds to wait.")
 def up_command(
-    *,
-    name: str | None,
-    topology: str,
-    machines: int | None,
-    suite: str | None,
-    with_kubernetes: bool | None,
-    kubernetes_dir: Path | None,
-    memory: int,
-    install: bool,
+    *, name: str | None, topology: str, machines: int | None, suite: str | None,
+    with_kubernetes: bool | None, kubernetes_dir: Path | None, memory: int, install: bool,
     timeout: float,
-) -> None:
+) -> None:  # fmt: skip
     """Make a lab and wait until it can be used.
 
     \b
@@ -222,7 +215,11 @@ def ssh_command(*, name: str | None, machine: str, words: tuple[str, ...]) -> No
 @command.command("ssh-config")
 @_NAME
 def ssh_config_command(*, name: str | None) -> None:
-    """The machines as an ssh_config file, for `ssh -F FILE MACHINE` and tools that read one."""
+    """The machines as an ssh_config file, for `ssh -F FILE MACHINE` and tools that read one.
+
+    \b
+    underlay lab ssh-config > lab.conf && ssh -F lab.conf w1
+    """
     click.echo(ssh.config(_lab(name)), nl=False)
 
 
@@ -273,14 +270,9 @@ def machine_command(*, name: str | None, action: str, machine: str, hard: bool) 
 @click.option("--delay", type=click.FloatRange(0, 10000), help="Milliseconds, each way.")
 @click.option("--up/--down", default=None, help="Connect or cut the link.")
 def link_command(
-    *,
-    name: str | None,
-    link: str,
-    mtu: int | None,
-    loss: float | None,
-    delay: float | None,
+    *, name: str | None, link: str, mtu: int | None, loss: float | None, delay: float | None,
     up: bool | None,
-) -> None:
+) -> None:  # fmt: skip
     """Change one link while the lab runs.
 
     \b

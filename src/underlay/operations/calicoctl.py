@@ -14,7 +14,8 @@ def find(host: Host) -> Sequence[str]:
     """The words that start it there: itself, or kubectl's plugin; none when it is not there."""
     sudo = bool(host.data.get("_sudo"))
     for words in (("calicoctl",), ("kubectl", "calico")):
-        command = StringCommand("command", "-v", words[0] if len(words) == 1 else "kubectl-calico")
+        name = words[0] if len(words) == 1 else "kubectl-calico"
+        command = StringCommand("command", "-v", QuoteString(name))
         done, _ = host.run_shell_command(command, print_output=False, _sudo=sudo)
         if done:
             return words

@@ -59,7 +59,10 @@ Selector = Annotated[str, AfterValidator(_selector)]
 
 
 class SecretKey(Part):
-    """A key of a Secret in calico-node's namespace; the password itself never is a setting."""
+    """A key of a Secret in calico-node's namespace; the password itself never is a setting.
+
+    name: of the Secret; key: in its data.
+    """
 
     name: str
     key: str = "password"
@@ -68,8 +71,8 @@ class SecretKey(Part):
 class Group(Part):
     """Reflectors with one cluster id, and the nodes that peer with all of them.
 
-    reflectors: hosts of the inventory; clients: Calico selector over the labels of nodes;
-    reflectors are never clients.
+    cluster_id: an IPv4 address of no machine; reflectors: hosts of the inventory; clients: Calico
+    selector over the labels of nodes, reflectors are never clients.
     """
 
     cluster_id: ClusterId
@@ -78,7 +81,11 @@ class Group(Part):
 
 
 class Router(Part):
-    """A BGP router that is no node. groups: whose reflectors peer with it, () for all of them."""
+    """A BGP router that is no node.
+
+    address: where it answers; as_number: its own; groups: whose reflectors peer with it, () for all
+    of them; password: where the one of the session is kept.
+    """
 
     address: Address
     as_number: AsNumber
@@ -89,7 +96,9 @@ class Router(Part):
 class RouteReflectors(Section):
     """What replaces Calico's full mesh.
 
-    mesh: True leads back to the mesh and removes what we made; as_number: of the nodes, checked
+    groups: name -> reflectors and who peers with them; routers: name -> router outside; mesh: True
+    leads back to the mesh and removes what we made; allow_single: a group of one reflector is meant
+    so; as_number: of the nodes, checked
     against the cluster, None for what it has; label: key of the label on reflectors, its value is
     the group; loaded: what to do with pods on a node that becomes or ceases to be a reflector:
     refuse, drain it, or accept that they cannot be reached for seconds; delete_local_data: a drain
