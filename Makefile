@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: reference demo test test-full lint clean venv system
+.PHONY: docs reference demo test test-full lint clean venv system
 
 venv: $(VENV)/.installed
 
@@ -28,6 +28,11 @@ test-full: venv
 reference: venv
 	$(BIN)/underlay schema > docs/schemas/inventory.json
 	$(BIN)/underlay schema --format markdown > docs/settings-reference.md
+
+# the site, into site/
+docs: venv
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --quiet --strict
 
 demo: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" underlay demo
