@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -51,7 +52,8 @@ def command(
         click.secho(f"{name}  ({', '.join(raw[name].groups)})", bold=True)
         width = max(len(row["key"]) for row in rows[name])
         for row in rows[name]:
-            click.echo(f"  {row['key']:<{width}}  {_short(row['value'])}  [{row['source']}]")
+            for line in _lines(row, width, shutil.get_terminal_size((120, 24)).columns):
+                click.echo(line)
 
 
 def _rows(fleet: Fleet, host: RawHost) -> Iterator[dict[str, Any]]:
@@ -90,6 +92,16 @@ def _json(host: RawHost, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"name": host.name, "groups": list(host.groups), "settings": rows}
 
 
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 70 else f"{text[:67]}..."
+def _lines(row: Mapping[str, Any], width: int, columns: int) -> Iterator[str]:
+    """One line, or two where one is wider than the terminal; a long value is cut."""
+    key, value, source = row["key"], json.dumps(row["value"]), f"[{row['source']}]"
+    if len(value) > 70:
+        value = f"{value[:67]}..."
+    line = f"  {key:<{width}}  {value}  {source}"
+    if len(line) <= columns:
+        yield line
+        return
+    yield f"  {key}"
+    room = max(12, columns - len(source) - 8)
+    value = value if len(value) <= room else f"{value[: room - 3]}..."
+    yield f"      {value}  {source}"
