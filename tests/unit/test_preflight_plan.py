@@ -20,12 +20,13 @@ from underlay.checks.model import Phase
 from underlay.checks.select import Waiver, chosen, known_scope, read_waivers, waived
 from underlay.errors import UsageError
 from underlay.facts import node
-from underlay.features.preflight import agent, snapshot
+from underlay.features.preflight import agent, assemble, snapshot
 from underlay.features.preflight.backup import read_backup, read_parts, write_backup
 from underlay.features.preflight.changes import SCOPES
 from underlay.features.preflight.checks import CHECKS
 from underlay.features.preflight.plan import Target, plan
 from underlay.features.preflight.ports import Use, uses
+from underlay.features.preflight.scene import Host
 from underlay.features.preflight.settings import Preflight
 from underlay.settings.network import Network
 
@@ -225,3 +226,14 @@ def test_a_snapshot_of_this_computer_is_whole_and_paths_stay_inside() -> None:
         snapshot.parse([f"{snapshot.MARK}files/../../etc/x", "YQ==", snapshot.END])
     with pytest.raises(ValueError, match="broke off"):
         snapshot.parse([f"{snapshot.MARK}files/etc/x"])
+
+
+def test_the_loopback_is_no_node_address() -> None:
+    """SSH through a forwarded port goes to 127.0.0.1, which every node has."""
+    facts = node.Node(
+        "n0", addresses={"lo": ("127.0.0.1/8",), "eth0": ("192.0.2.10/24",)}, default_device="eth0"
+    )
+    assert assemble.address_of(Host("n0", address="127.0.0.1"), facts) == "192.0.2.10"
+    assert assemble.address_of(Host("n0", address="192.0.2.10"), facts) == "192.0.2.10"
+    inside = Host("n0", address="127.0.0.1", network=Network(node_cidr="192.0.2.0/24"))
+    assert assemble.address_of(inside, facts) == "192.0.2.10"

@@ -70,7 +70,8 @@ def address_of(host: Host, facts: Node) -> str:
     cidr = host.network.node_cidr
     if cidr:
         return next((text for text in own if ip_address(text) in parsed(cidr)), "")
-    if host.address in own:
+    # SSH through a forwarded port ends on the loopback, which is nobody's way to this node
+    if host.address in own and not ip_address(host.address).is_loopback:
         return host.address
     beside = facts.addresses.get(facts.default_device, ())
     return str(interface(beside[0]).ip) if beside else ""

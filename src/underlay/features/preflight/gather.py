@@ -29,7 +29,7 @@ from underlay.features.preflight.scene import Host, Probes, Scene
 from underlay.settings import Fleet
 
 #: Seconds that one step of one host may take; probing is added its own probes' time.
-READ, START, PROBE, COLLECT = 60, 20, 25, 20
+READ, START, PROBE, COLLECT = 60, 25, 45, 30
 #: Seconds that the others may probe longer than the first one to finish: its agent's lease runs.
 GRACE = 20
 #: Shortest wait of a probe where a node has no python3: a shell answers with several processes.
@@ -68,7 +68,10 @@ def look(
     run = _Run(list(reached), heard, say)
     run.read(hosts)
     for name, one in heard.items():
-        if one.facts is not None:
+        if one.facts is None:
+            # the address of SSH may be a forwarded port's: only the node can tell
+            hosts[name] = replace(hosts[name], address=hosts[name].network.address or "")
+        else:
             found = replace(hosts[name], address=assemble.address_of(hosts[name], one.facts))
             hosts[name] = replace(found, second=assemble.second_of(found, one.facts))
     probes = Probes()
