@@ -7,8 +7,13 @@ so that this can fail.
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +22,7 @@ from tests.fake.world import run_on
 from tests.netns.bird import BirdCluster
 from tests.netns.pinger import EVERY
 
+from underlay.facts.bird import SOCKETS, Bird
 from underlay.features.route_reflectors import deploy, nodes, plan
 from underlay.features.route_reflectors.deploy import reflect
 from underlay.features.route_reflectors.settings import RouteReflectors
@@ -66,6 +72,37 @@ def lost(seen: Seen, what: str, without: tuple[int, ...] = REFLECTORS) -> int:
             f" {sum(e[0] for e in entries)}, longest gap {gap:.2f} s"
         )
     return sum(entry[1] for entry in others)
+
+
+#: Programs on a node's path: birdcl itself, crictl of calico-node's container, or python3 alone.
+WAYS = {
+    "birdcl": '#!/bin/sh\nexec /usr/sbin/birdcl "$@"\n',
+    "crictl": '#!/bin/sh\nif [ $1 = ps ]; then echo 42; else shift 3; exec /usr/sbin/birdcl "$@";'
+    " fi\n",
+    "python3": "",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_bird_is_asked_by_whatever_the_node_has(
+    cluster: BirdCluster, tmp_path: Path, way: str
+) -> None:
+    for name in ("sh", "head", sys.executable):
+        (tmp_path / Path(name).name).symlink_to(shutil.which(name) or name)
+    if not (tmp_path / "python3").exists():
+        (tmp_path / "python3").symlink_to(sys.executable)
+    if WAYS[way]:
+        (tmp_path / way).write_text(WAYS[way])
+        (tmp_path / way).chmod(0o755)
+    text = shlex.split(str(Bird().command()))[-1].replace(SOCKETS, str(cluster.folder / "n9"))
+    done = subprocess.run(
+        ["/bin/sh", "-c", text], env={"PATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    found = Bird().process(done.stdout.splitlines())
+    assert found is not None
+    assert set(found.sessions.values()) == {"Established"}
+    assert len(found.sessions) == len(found.learned) == COUNT - 1
+    assert found.own == {"10.244.9.0/26"}
 
 
 def test_forth_one_reflector_killed_and_back(cluster: BirdCluster, convert: Any) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -80,15 +83,25 @@ def _report(loaded: Any, live: bool, nodes: int | None, blocks: int) -> dict[str
     node_of = node_names(loaded)
     target = plan.wanted(settings, node_of)
     if live:
-        from underlay.cluster.of_run import api_of
-
-        with inventory.connected(loaded) as hosts:
-            api = api_of(hosts[0].state, first.section(Cluster))
+        with _api(loaded, first.section(Cluster)) as api:
             now = view.read(api, store_of(api), settings.label)
             return report.report(settings, now.layout, now.state, target, blocks=blocks)
     _only_labels_of_ours(settings)
     layout = plan.imagined(settings, list(node_of.values()), nodes or 0)
     return report.report(settings, layout, plan.State(mesh=True), target, blocks=blocks)
+
+
+@contextmanager
+def _api(loaded: Any, settings: Any) -> Iterator[Any]:
+    """By the kubeconfig, or through a control-plane host; no other host is connected."""
+    from underlay.cluster.access import from_kubeconfig
+    from underlay.cluster.of_run import GROUP, api_of
+
+    if settings.kubeconfig is not None:
+        yield from_kubeconfig(Path(settings.kubeconfig).expanduser(), settings.context)
+        return
+    with inventory.connected(loaded, (GROUP,)) as hosts:
+        yield api_of(hosts[0].state, settings)
 
 
 def _only_labels_of_ours(settings: Any) -> None:
