@@ -25,12 +25,15 @@ CRD = Kind(
     namespaced=False,
 )  # fmt: skip
 _TEXT = {"type": "string"}
+_REFERENCE = {"type": "object", "properties": {"name": _TEXT, "key": _TEXT}, "required": ["key"]}
 _AS = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 4294967295}
-_SPECS: dict[str, dict[str, Any]] = {
+#: Kind to the properties of its spec.
+SPECS: dict[str, dict[str, Any]] = {
     "BGPConfiguration": {"nodeToNodeMeshEnabled": {"type": "boolean"}, "asNumber": _AS},
     "BGPPeer": {
         "nodeSelector": _TEXT, "peerSelector": _TEXT, "peerIP": _TEXT, "node": _TEXT,
         "asNumber": _AS,
+        "password": {"type": "object", "properties": {"secretKeyRef": _REFERENCE}},
     },
     "CalicoNodeStatus": {
         "node": _TEXT,
@@ -65,7 +68,7 @@ def _definition(name: str, spec: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def installed(api: Api, addresses: dict[str, str]) -> Iterator[CalicoNode]:
     """The kinds, the nodes' BGP addresses and the stand-in while the context lasts."""
-    definitions = [_definition(name, spec) for name, spec in _SPECS.items()]
+    definitions = [_definition(name, spec) for name, spec in SPECS.items()]
     node = CalicoNode(api)
     try:
         for definition in definitions:
@@ -90,8 +93,8 @@ def _wait(api: Api) -> None:
     """Until the server serves all kinds, discovery and lists alike."""
     for _ in range(120):
         with suppress(ClusterError):
-            if all(served(api, V3, kind(name, V3).plural) for name in _SPECS):
-                for name in _SPECS:
+            if all(served(api, V3, kind(name, V3).plural) for name in SPECS):
+                for name in SPECS:
                     api.list(kind(name, V3))
                 return
         time.sleep(0.5)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
+from tests.lab import calico_objects
 
 from underlay.features.route_reflectors import plan, selector
 from underlay.features.route_reflectors.plan import Mark, State
@@ -244,3 +248,42 @@ def test_three_hundred_nodes() -> None:
     assert (told["mesh"]["copies_per_node"], told["planned"]["copies_per_node"]) == (299, 598)
     assert told["cut_off"] == []
     assert told["cut_off_while_down"] == {"n1": [], "n2": []}
+
+
+def _upstream() -> list[Path]:
+    """Calico's own definitions, where this computer has them beside the checkout."""
+    places = (parent / "shared/upstream/calico" for parent in Path(__file__).parents)
+    return sorted(path for place in places for path in place.glob("*/crds.yaml"))
+
+
+def _schemas() -> dict[str, Any]:
+    """Name of a set to kind to the schema of its spec; our own small set is always one."""
+    own = {
+        name: {"type": "object", "properties": spec} for name, spec in calico_objects.SPECS.items()
+    }
+    found: dict[str, Any] = {"own": own}
+    for path in _upstream():
+        definitions = [d for d in yaml.safe_load_all(path.read_text()) if d]
+        found[path.parent.name] = {
+            d["spec"]["names"]["kind"]: d["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+                "properties"]["spec"]
+            for d in definitions if d["kind"] == "CustomResourceDefinition"
+        }  # fmt: skip
+    return found
+
+
+def test_what_is_written_is_what_calico_defines() -> None:
+    routers = {"tor": {"address": "203.0.113.1", "as_number": 4200000000, "groups": ["all"],
+                       "password": {"name": "bgp"}}}  # fmt: skip
+    peers = plan.wanted(section("n1", "n2", routers=routers), {}).peers
+    status = {"node": "n1", "classes": ["BGP", "Routes"], "updatePeriodSeconds": 1}
+    written = [
+        *(("BGPPeer", spec) for spec in peers.values()),
+        ("BGPConfiguration", {"nodeToNodeMeshEnabled": False}), ("CalicoNodeStatus", status),
+    ]  # fmt: skip
+    for version, kinds in _schemas().items():
+        for kind, spec in written:
+            assert set(spec) <= set(kinds[kind]["properties"]), (version, kind)
+            Draft202012Validator(kinds[kind]).validate(dict(spec))
+    with pytest.raises(ValidationError):
+        Draft202012Validator(_schemas()["own"]["BGPPeer"]).validate({"asNumber": "65001"})
