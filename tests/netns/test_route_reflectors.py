@@ -115,6 +115,8 @@ def test_forth_one_reflector_killed_and_back(cluster: BirdCluster, convert: Any)
     with cluster.pinging() as seen:
         cluster.kill(RR1)
         _wait_until_seen(cluster)
+        # long enough for a route that is withdrawn later than its session ends
+        time.sleep(5)
     assert lost(seen, "one reflector killed", without=(1,)) == 0
     for number in range(3, COUNT + 1):
         assert cluster.routes(number) == COUNT - 1
