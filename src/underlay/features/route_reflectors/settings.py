@@ -61,7 +61,7 @@ Selector = Annotated[str, AfterValidator(_selector)]
 class SecretKey(Part):
     """A key of a Secret in calico-node's namespace; the password itself never is a setting.
 
-    name: of the Secret; key: in its data.
+    name: of the Secret; key: in it.
     """
 
     name: str
@@ -71,7 +71,7 @@ class SecretKey(Part):
 class Group(Part):
     """Reflectors with one cluster id, and the nodes that peer with all of them.
 
-    cluster_id: an IPv4 address of no machine; reflectors: hosts of the inventory; clients: Calico
+    cluster_id: IPv4 address of its own; reflectors: hosts of the inventory; clients: Calico
     selector over the labels of nodes, reflectors are never clients.
     """
 
@@ -83,8 +83,8 @@ class Group(Part):
 class Router(Part):
     """A BGP router that is no node.
 
-    address: where it answers; as_number: its own; groups: whose reflectors peer with it, () for all
-    of them; password: where the one of the session is kept.
+    address: of the router; as_number: its own; groups: whose reflectors peer with it, () for all of
+    them; password: where it lies.
     """
 
     address: Address
@@ -96,13 +96,13 @@ class Router(Part):
 class RouteReflectors(Section):
     """What replaces Calico's full mesh.
 
-    groups: name -> reflectors and who peers with them; routers: name -> router outside; mesh: True
-    leads back to the mesh and removes what we made; allow_single: a group of one reflector is meant
-    so; as_number: of the nodes, checked
+    groups: name to reflectors with one cluster id; routers: name to a BGP router that is no node;
+    mesh: True leads back to the mesh and removes what we made; as_number: of the nodes, checked
     against the cluster, None for what it has; label: key of the label on reflectors, its value is
-    the group; loaded: what to do with pods on a node that becomes or ceases to be a reflector:
-    refuse, drain it, or accept that they cannot be reached for seconds; delete_local_data: a drain
-    may remove pods that nobody makes anew and emptyDir volumes; without: nodes that need not prove
+    the group; allow_single: a group may have one reflector; loaded: what to do with pods on a node
+    that becomes or ceases to be a reflector, refuse, drain it, or accept that they cannot be
+    reached for seconds; delete_local_data: a drain may remove pods that nobody makes anew and
+    emptyDir volumes; without: nodes that need not prove
     anything; wait_seconds: how long a gate waits; drain_seconds: how long a drain may take; status:
     where sessions are read.
     """
