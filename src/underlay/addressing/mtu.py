@@ -28,6 +28,10 @@ class Layer(str, Enum):
     VXLAN = "vxlan"
     VXLAN_V6 = "vxlan-v6"
     IPIP = "ipip"
+    #: flannel's backends that the kernel does not know, and its own reckoning of WireGuard
+    FLANNEL_UDP = "udp"
+    FLANNEL_IPSEC = "ipsec"
+    FLANNEL_WIREGUARD = "wireguard-flannel"
     NONE = "none"
 
 
@@ -39,6 +43,11 @@ OVERHEAD = {
     Layer.VXLAN: IPV4 + UDP + 8 + 14,
     Layer.VXLAN_V6: IPV6 + UDP + 8 + 14,
     Layer.IPIP: IPV4,
+    Layer.FLANNEL_UDP: IPV4 + UDP,
+    # flannel pkg/backend/ipsec: its worst case, in place of a reckoning by cipher
+    Layer.FLANNEL_IPSEC: 77,
+    # flannel pkg/backend/wireguard takes the IPv6 size for IPv4 too
+    Layer.FLANNEL_WIREGUARD: IPV6 + UDP + 32,
     Layer.NONE: 0,
 }
 
@@ -90,7 +99,7 @@ def chain(underlay: int, layers: Iterable[Layer]) -> tuple[Hop, ...]:
     hops = [Hop("underlay", 0, underlay)]
     for layer in layers:
         if layer is not Layer.NONE:
-            name = layer.value.removesuffix("-v6")
+            name = layer.value.removesuffix("-v6").removesuffix("-flannel")
             hops.append(Hop(name, OVERHEAD[layer], inner(hops[-1].mtu, layer)))
     return tuple(hops)
 

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from underlay.settings.section import Section
+from underlay.addressing.mtu import CIPHERS
+from underlay.settings.section import Part, Section
 
 
 def _network(text: str) -> str:
@@ -24,12 +25,25 @@ def _address(text: str) -> str:
         raise ValueError(f"not an address: {text!r}; write it as 192.0.2.10") from error
 
 
+def _cipher(text: str) -> str:
+    if text not in CIPHERS:
+        raise ValueError(f"no cipher {text!r}; use one of {', '.join(CIPHERS)}")
+    return text
+
+
 Cidr = Annotated[str, AfterValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
 
 Encapsulation = Literal[
     "none", "vxlan", "vxlan-cross-subnet", "ipip", "ipip-cross-subnet", "wireguard", "udp", "ipsec"
 ]
+
+
+class Esp(Part):
+    """ESP in tunnel mode on the way between nodes: its cipher, and whether UDP carries it."""
+
+    cipher: Annotated[str, AfterValidator(_cipher)]
+    nat_t: bool = False
 
 
 class Network(Section):
@@ -41,7 +55,8 @@ class Network(Section):
     node_prefix: bits of one node's pod block; max_pods: of one node, as its kubelet is told; cni:
     what carries pods between nodes; encapsulation: flannel's backend (`none` is host-gw) or
     Calico's; bgp: Calico's BIRD; typha: Calico's fan-out; mtu: of the path between the nodes, None
-    for what their interfaces say; remote_cidrs: name -> network of other clusters, sites and IPsec
+    for what their interfaces say; esp: IPsec on that path; transport: the WireGuard overlay beneath
+    the CNI; pod_mtu: what pods must get, None for what is left; remote_cidrs: name -> network of other clusters, sites and IPsec
     selectors; node_local_dns: address of NodeLocal DNSCache.
     """
 
@@ -61,6 +76,9 @@ class Network(Section):
     bgp: bool = False
     typha: bool = False
     mtu: int | None = Field(default=None, ge=576, le=65535)
+    esp: Esp | None = None
+    transport: str | None = None
+    pod_mtu: int | None = Field(default=None, ge=576, le=65535)
     remote_cidrs: dict[str, Cidr] = Field(default_factory=dict)
     node_local_dns: Address | None = None
 

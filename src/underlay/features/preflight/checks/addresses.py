@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from underlay.addressing.capacity import shortfalls
 from underlay.addressing.overlap import (
     Named,
-    block_size,
     blocks,
     clashes,
     clashes_with,
@@ -119,28 +119,14 @@ def _dual_stack_applies(scene: Scene) -> str:
 
 def _capacity(scene: Scene) -> Iterator[Finding]:
     plan = scene.network
-    pods = network(plan.pod_cidr or "0.0.0.0/0")
-    nodes = len(scene.hosts)
-    prefix = plan.node_prefix or (26 if plan.cni == "calico" else 24 if pods.version == 4 else 64)
-    if plan.cni == "calico":
-        # Calico gives a node more blocks when one is full
-        need, room = nodes * plan.max_pods, block_size(pods, pods.prefixlen)
-        if need > room:
-            text = f"pod CIDR {pods} holds {room} pods, {nodes} nodes may run {need}"
-            yield Finding(Status.FAIL, text)
-        return
-    six = plan.pod_cidr_v6
-    if six and blocks(network(six), 64) < nodes:
+    nodes, six = len(scene.hosts), plan.pod_cidr_v6
+    if plan.cni != "calico" and six and blocks(network(six), 64) < nodes:
         text = f"IPv6 pod CIDR {six} holds {blocks(network(six), 64)} blocks of /64"
         yield Finding(Status.FAIL, f"{text}, there are {nodes} nodes")
-    if blocks(pods, prefix) < nodes:
-        room = blocks(pods, prefix)
-        text = f"pod CIDR {pods} holds {room} blocks of /{prefix}, there are {nodes} nodes"
-        yield Finding(Status.FAIL, text)
-    # the network, the gateway and the broadcast address of a block are no pods
-    room = block_size(pods, prefix) - 3
-    if room < plan.max_pods:
-        text = f"a node's block of /{prefix} holds {room} pods, max_pods is {plan.max_pods}"
+    for text in shortfalls(
+        plan.pod_cidr or "0.0.0.0/0", nodes=nodes, max_pods=plan.max_pods,
+        calico=plan.cni == "calico", prefix=plan.node_prefix,
+    ):  # fmt: skip
         yield Finding(Status.FAIL, text)
 
 
