@@ -23,6 +23,7 @@ EMPTY = {
     "bird": "protocols routes",
     "kernel": "release loaded there would blacklist parameters files journal",
     "sysctl": "values read-only boot ours journal size kube-proxy",
+    "cni": "devices files plugins bridge-nf subnet pods ways neighbours offload rule tools",
     "kube_proxy": "mode table device link local sets tables chains policies tools image kernel dns"
     " loaded there would journal",
 }

@@ -49,6 +49,20 @@ class ApiSilentError(ClusterError):
     """The Kubernetes API gave no answer at all; it may in a moment."""
 
 
+class MissingError(ClusterError):
+    """What a request names, or its kind or namespace, does not exist."""
+
+
+class ConflictError(ClusterError):
+    """Somebody else owns fields that an apply would change; `owners`: (manager, field) pairs."""
+
+    def __init__(self, what: str, owners: tuple[tuple[str, str], ...]) -> None:
+        self.owners = owners
+        told = "; ".join(f"{field} belongs to {manager!r}" for manager, field in owners[:5])
+        more = f" and {len(owners) - 5} more" if len(owners) > 5 else ""
+        super().__init__(f"{what}: {told}{more}; change it there, or name the manager in take_over")
+
+
 class LabError(UnderlayError):
     """A lab could not be built, started or asked."""
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from underlay.cluster.objects import Kind, kind_of
-from underlay.errors import ApiSilentError, ClusterError
+from underlay.errors import ApiSilentError, ClusterError, ConflictError, MissingError
 
 #: An object as the API server gives it.
 Object = dict[str, Any]
@@ -86,7 +86,18 @@ class Api:
             "PATCH", kind.path(meta["name"], meta.get("namespace")), query=query,
             body=found, content_type="application/apply-patch+yaml",
         )  # fmt: skip
-        return _object(_checked("apply", f"{kind.name} {meta['name']}", status, text))
+        what = f"{kind.name} {meta['name']}"
+        owners = _owners(text) if status == 409 else ()
+        if owners:
+            raise ConflictError(what, owners)
+        return _object(_checked("apply", what, status, text))
+
+    def replace(self, kind: Kind, found: Object) -> Object:
+        """Put an object as it is given in place of what is there now; without resourceVersion."""
+        meta = found["metadata"]
+        path = kind.path(meta["name"], meta.get("namespace"))
+        status, text = self.request("PUT", path, query={"fieldManager": FIELD_MANAGER}, body=found)
+        return _object(_checked("replace", f"{kind.name} {meta['name']}", status, text))
 
     def merge(
         self,
@@ -162,6 +173,19 @@ class Api:
         return answer.status, answer.data.decode(errors="replace")
 
 
+def _owners(text: str) -> tuple[tuple[str, str], ...]:
+    """Who else owns which field, from the causes of a refused server-side apply."""
+    try:
+        causes = json.loads(text)["details"]["causes"]
+    except (ValueError, KeyError, TypeError):
+        return ()
+    return tuple(
+        (str(cause.get("message", "")).partition('"')[2].partition('"')[0], str(cause.get("field")))
+        for cause in causes
+        if cause.get("reason") == "FieldManagerConflict"
+    )
+
+
 def _checked(verb: str, what: str, status: int, text: str) -> str:
     if 200 <= status < 300:
         return text
@@ -170,7 +194,8 @@ def _checked(verb: str, what: str, status: int, text: str) -> str:
     except (ValueError, AttributeError):
         message = text.strip()[:200]
     remedy = _REMEDIES.get(status, "look at the log of the API server")
-    raise ClusterError(f"{what}: cannot {verb} it ({status}: {message}); {remedy}")
+    kind = MissingError if status == 404 else ClusterError
+    raise kind(f"{what}: cannot {verb} it ({status}: {message}); {remedy}")
 
 
 def _object(text: str) -> Object:

@@ -41,7 +41,35 @@ FELIX = Kind(
     "crd.projectcalico.org/v1", "FelixConfiguration", "felixconfigurations", namespaced=False
 )
 INSTALLATION = Kind("operator.tigera.io/v1", "Installation", "installations", namespaced=False)
+_RBAC = "rbac.authorization.k8s.io/v1"
+NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
+CLUSTER_ROLE = Kind(_RBAC, "ClusterRole", "clusterroles", namespaced=False)
+ROLE = Kind(_RBAC, "Role", "roles")
+ROLE_BINDING = Kind(_RBAC, "RoleBinding", "rolebindings")
+DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+CRD = Kind(
+    "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions",
+    namespaced=False,
+)  # fmt: skip
+TIGERA_STATUS = Kind("operator.tigera.io/v1", "TigeraStatus", "tigerastatuses", namespaced=False)
+API_SERVER = Kind("operator.tigera.io/v1", "APIServer", "apiservers", namespaced=False)
+IP_POOL = Kind("crd.projectcalico.org/v1", "IPPool", "ippools", namespaced=False)
+IP_POOL_V3 = Kind("projectcalico.org/v3", "IPPool", "ippools", namespaced=False)
+FELIX_V3 = Kind(
+    "projectcalico.org/v3", "FelixConfiguration", "felixconfigurations", namespaced=False
+)
 KINDS = (
+    NAMESPACE,
+    CLUSTER_ROLE,
+    ROLE,
+    ROLE_BINDING,
+    DISRUPTION_BUDGET,
+    CRD,
+    TIGERA_STATUS,
+    API_SERVER,
+    IP_POOL,
+    IP_POOL_V3,
+    FELIX_V3,
     CONFIG_MAP,
     DAEMON_SET,
     DEPLOYMENT,

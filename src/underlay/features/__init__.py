@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from underlay.features import (
+    flannel,
     kernel_modules,
     kube_proxy,
     preflight,
@@ -22,6 +23,7 @@ FEATURES: tuple[Feature, ...] = (
     preflight.FEATURE,
     wireguard.FEATURE,
     route_reflectors.FEATURE,
+    flannel.FEATURE,
 )
 
 #: Sections that no single feature owns.

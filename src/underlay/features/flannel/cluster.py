@@ -1,0 +1,95 @@
+"""What the API server says before flannel is installed, read once per run for all hosts."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from pyinfra.api.state import State
+
+from underlay.addressing.chain import beneath
+from underlay.cluster import Api
+from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, NODE, POD
+from underlay.features import address_plan
+from underlay.features.address_plan import Plan
+from underlay.features.cni_run import CniRun, Job, stop
+from underlay.features.flannel import guard, plan
+from underlay.features.flannel.settings import Flannel
+from underlay.features.kube_proxy.settings import KubeProxy
+from underlay.features.preflight.settings import Preflight
+from underlay.operations import cluster_objects
+from underlay.settings import Fleet
+
+_lock = threading.Lock()
+_found: WeakKeyDictionary[State, Side] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Side:
+    """The cluster's side of one run.
+
+    plan: of addresses and sizes; job: what to change; addresses: host -> its own address;
+    beneath: host -> bytes of a packet that its interface must carry; pods: address -> name.
+    """
+
+    plan: Plan
+    job: Job
+    addresses: dict[str, str]
+    beneath: dict[str, int]
+    pods: dict[str, str]
+
+
+def side_of(state: State, fleet: Fleet, api: Api) -> Side:
+    """The side of this run; ClusterError lists every reason against it."""
+    with _lock:
+        found = _found.get(state)
+        if found is None:
+            found = read(fleet, api)
+            _found[state] = found
+    return found
+
+
+def read(fleet: Fleet, api: Api) -> Side:
+    """Ask the API server what is there, and what installing flannel would change."""
+    planned = address_plan.plan_of(fleet)
+    if planned is None:
+        raise ValueError("the rules let an inventory without a network section through")
+    hosts = address_plan.members(fleet)
+    first = hosts[0]
+    settings = first.section(Flannel)
+    nodes = {node["metadata"]["name"]: node for node in api.list(NODE)}
+    names = {host.name: host.section(KubeProxy).node_name or host.name for host in hosts}
+    refusals = [
+        f"{host}: no Node {node!r} in the cluster; join it, or set kube_proxy.node_name"
+        for host, node in names.items()
+        if node not in nodes
+    ]
+    refusals += guard.node_object_refusals(nodes.values(), planned.network)
+    live = api.find(CONFIG_MAP, plan.CONFIG_MAP, plan.NAMESPACE)
+    workloads = [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)]
+    refusals += guard.cluster_refusals(plan.net_conf(settings, planned), live, workloads)
+    addresses = {host.name: address_plan.address_of(host) for host in hosts}
+    wanted = plan.objects(settings, planned)
+    for host, node in names.items():
+        own = plan.node_object(node, addresses[host], settings, settings.public_ips.get(host))
+        if own is not None and node in nodes:
+            wanted.append(own)
+    stop("flannel", refusals)
+    compared = cluster_objects.compare(api, wanted, settings.take_over)
+    stop("flannel", compared.refusals)
+    return Side(
+        plan=planned,
+        job=Job(
+            cni="flannel", api=api, run=CniRun(), changes=compared.changes,
+            waits_for=((DAEMON_SET, plan.DAEMON_SET, plan.NAMESPACE),), wait_s=settings.wait_s,
+            backup=first.section(Preflight).backup,
+        ),
+        addresses=addresses,
+        beneath={place.name: beneath(place)[-1].mtu for place in address_plan.places(fleet)},
+        pods={
+            str(pod["status"]["podIP"]): f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+            for pod in api.list(POD)
+            if pod.get("status", {}).get("podIP") and not pod["spec"].get("hostNetwork")
+        },
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""Install flannel, or bring the one that runs to the plan."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host, state
+
+from underlay.cluster.of_run import api_of
+from underlay.errors import ClusterError
+from underlay.facts.cni import Cni, CniNode
+from underlay.features import cni_run
+from underlay.features.flannel import guard, plan, rules
+from underlay.features.flannel.cluster import Side, side_of
+from underlay.features.flannel.settings import Flannel
+from underlay.features.fleet import fleet_of, load
+from underlay.operations import flannel_device
+from underlay.operations.flannel_device import RULE
+from underlay.settings import refuse
+from underlay.settings.cluster import Cluster
+from underlay.settings.network import Network
+
+
+@deploy("flannel")
+def install() -> None:
+    """Check every node, then the cluster's objects, then the device of each node."""
+    fleet = fleet_of(host.state.inventory)
+    refuse(rules.problems(fleet))
+    settings = load(host, Flannel)
+    side = side_of(host.state, fleet, api_of(host.state, load(host, Cluster)))
+    if host.name not in side.addresses:
+        host.log(f"{host.name}: is no node of the cluster: the inventory gives it no network")
+        return
+    device = plan.device(settings, side.plan)
+    found = _read(settings, side, device.name if device else "")
+    problems = [
+        *guard.node_refusals(found, settings, load(host, Network)),
+        *guard.too_small(found, side.addresses[host.name], side.beneath[host.name]),
+    ]
+    old = guard.old_pods(found, side.plan.pod_mtu)
+    if device is not None:
+        problems += flannel_device.refusals(found, device)
+    tuned = device is None or not flannel_device.differs(found, device)
+    if not (side.job.changes or problems or old) and tuned:
+        return
+    notes = [_told(old, side)] if old else []
+    cni_run.check(
+        name="Check that flannel can be installed", job=side.job, problems=problems, notes=notes
+    )
+    if not (side.job.changes or problems) and tuned:
+        return
+    names = [n for n in side.addresses if state.is_host_in_limit(state.inventory.get_host(n))]
+    cni_run.start(name="Stop here unless every node passed", job=side.job, hosts=names)
+    cni_run.change(name="Bring flannel's objects to the plan", job=side.job)
+    cni_run.finish(name="Stop here unless flannel's pods came up", job=side.job)
+    if device is not None:
+        flannel_device.device(
+            name=f"Bring {device.name} to the plan", wanted=device, plugins=settings.cni_bin
+        )
+
+
+def _read(settings: Flannel, side: Side, device: str) -> CniNode:
+    # only host-gw depends on how the others are reached
+    others = [
+        address
+        for name, address in side.addresses.items()
+        if name != host.name and address and side.plan.network.encapsulation == "none"
+    ]
+    found: CniNode | None = host.get_fact(
+        Cni, plugins=settings.cni_bin, device=device, rule=RULE, nodes=tuple(others)
+    )
+    if found is None:
+        raise ClusterError(f"{host.name}: could not be read; run it again with -v to see why")
+    return found
+
+
+def _told(old: dict[str, int], side: Side) -> str:
+    named = [f"{side.pods.get(address, address)} ({size})" for address, size in old.items()]
+    return (
+        f"pods with another MTU than {side.plan.pod_mtu}, until they are made again:"
+        f" {', '.join(sorted(named))}"
+    )

@@ -1,0 +1,128 @@
+"""What must hold before flannel is installed, found before any host is connected. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from underlay.features import address_plan
+from underlay.features.flannel.plan import BACKENDS
+from underlay.features.flannel.settings import Flannel
+from underlay.features.wireguard.settings import WireGuard
+from underlay.settings import Fleet, Problem, shown
+from underlay.settings.fleet import HostSettings
+from underlay.settings.network import Network
+
+#: Backends that flannel has and we do not install, each with its reason.
+_NOT_OFFERED = {
+    "udp": "flannel's udp copies every packet through a process; it is there to debug",
+    "ipsec": "flannel's ipsec leaves stale policies at its start and has its key in a ConfigMap",
+}
+
+
+def installable(fleet: Fleet) -> Iterator[Problem]:
+    """Every rule, where the inventory asks for flannel."""
+    if any(host.names(Flannel) for host in fleet):
+        yield from problems(fleet)
+
+
+def problems(fleet: Fleet) -> Iterator[Problem]:
+    """Everything against installing flannel on the hosts that have a network section."""
+    hosts = address_plan.members(fleet)
+    if not hosts:
+        yield Problem("", "network", "no host has this section", None, "see docs/plan.md")
+        return
+    yield from address_plan.problems(fleet)
+    first = hosts[0]
+    for host in hosts[1:]:
+        if host.section(Flannel) != first.section(Flannel):
+            yield Problem(
+                host.name, "flannel", f"differs from what {first.name} has", None,
+                "write it once, in group_data/all.py",
+            )  # fmt: skip
+    yield from _network(first)
+    yield from _selection(first, hosts)
+    yield from _ports(hosts)
+
+
+RULES = (installable,)
+
+
+def _network(host: HostSettings) -> Iterator[Problem]:
+    section, flannel = host.section(Network), host.section(Flannel)
+    if section.cni != "flannel":
+        yield Problem(
+            host.name, "network.cni", "flannel is to be installed", shown(section.cni),
+            "set it to 'flannel', or take the section flannel out",
+        )  # fmt: skip
+    if section.pod_cidr is None:
+        yield Problem(
+            host.name, "network.pod_cidr", "flannel needs it", None,
+            "give the --cluster-cidr of the controller-manager",
+        )  # fmt: skip
+    elif ":" in section.pod_cidr:
+        yield Problem(
+            host.name, "network.pod_cidr", "flannel's IPv6 is the second family",
+            shown(section.pod_cidr), "give IPv4 here and IPv6 in pod_cidr_v6",
+        )  # fmt: skip
+    if section.encapsulation not in BACKENDS:
+        yield Problem(
+            host.name, "network.encapsulation",
+            _NOT_OFFERED.get(section.encapsulation, "flannel has no such backend"),
+            shown(section.encapsulation), f"use one of {', '.join(BACKENDS)}",
+        )  # fmt: skip
+    if not section.encapsulation.startswith("vxlan"):
+        for key in ("tx_queue_length", "offload"):
+            value = getattr(flannel, key)
+            if value:
+                yield Problem(
+                    host.name, f"flannel.{key}", "is for the VXLAN device", shown(value),
+                    "take it out, or set network.encapsulation to vxlan",
+                )  # fmt: skip
+
+
+def _selection(first: HostSettings, hosts: list[HostSettings]) -> Iterator[Problem]:
+    flannel, section = first.section(Flannel), first.section(Network)
+    ways = [key for key in ("interface", "interface_regex", "can_reach") if getattr(flannel, key)]
+    if len(ways) > 1:
+        yield Problem(
+            first.name, f"flannel.{ways[1]}", f"{ways[0]} is given too, and one of them would win",
+            shown(getattr(flannel, ways[1])), "keep one",
+        )  # fmt: skip
+    if section.transport and ways and flannel.interface != section.transport:
+        yield Problem(
+            first.name, f"flannel.{ways[0]}", f"network.transport is {section.transport}",
+            shown(getattr(flannel, ways[0])), "take it out: flannel gets the transport's interface",
+        )  # fmt: skip
+    known = {host.name for host in hosts}
+    for name in flannel.public_ips:
+        if name not in known:
+            yield Problem(
+                first.name, f"flannel.public_ips.{name}", "no host of that name", shown(name),
+                "correct the name",
+            )  # fmt: skip
+    for host in hosts:
+        if flannel.by_node_address and not address_plan.address_of(host):
+            yield Problem(
+                host.name, "network.address", "flannel.by_node_address needs it", None, "give it"
+            )
+
+
+def _ports(hosts: list[HostSettings]) -> Iterator[Problem]:
+    """UDP 51820 is the default of flannel, Calico, Kilo and our overlays alike."""
+    for host in hosts:
+        flannel, section = host.section(Flannel), host.section(Network)
+        if section.encapsulation == "wireguard":
+            ours = {"wireguard_port": flannel.wireguard_port}
+            if section.pod_cidr_v6:
+                ours["wireguard_port_v6"] = flannel.wireguard_port_v6
+        elif section.encapsulation.startswith("vxlan"):
+            ours = {"port": flannel.port}
+        else:
+            continue
+        for name, overlay in host.section(WireGuard).of(host.name).items():
+            for key, port in ours.items():
+                if port == overlay.port:
+                    yield Problem(
+                        host.name, f"flannel.{key}", f"the overlay {name} listens there",
+                        shown(port), "give flannel another port",
+                    )  # fmt: skip

@@ -1,0 +1,182 @@
+"""Objects of the Kubernetes API to what is wanted: compared by the server, shown, applied, undone.
+
+The rule: the API server itself says what an apply would change (server-side apply as a dry run), so
+that defaults, conversions and fields of others never look like a difference of ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from underlay.cluster import Api, Object
+from underlay.cluster.api import FIELD_MANAGER
+from underlay.cluster.objects import NODE, Kind, kind_of
+from underlay.errors import ApiSilentError, ClusterError, ConflictError, MissingError
+
+#: Parts of an object that the server writes by itself.
+_OWN = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+
+#: Seconds between two looks, and between two lines that tell a person what is waited for.
+POLL, TELL = 2.0, 10.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """One object that is not as wanted. before: None when it is to be made; force: take it over."""
+
+    wanted: Object
+    before: Object | None
+    after: Object
+    force: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind."""
+        return kind_of(self.wanted["apiVersion"], self.wanted["kind"])
+
+    def __str__(self) -> str:
+        meta = self.wanted["metadata"]
+        place = f"{meta['namespace']}/" if meta.get("namespace") else ""
+        return f"{self.wanted['kind']} {place}{meta['name']}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs, in the order given, and why it may not be changed."""
+
+    changes: tuple[Change, ...]
+    refusals: tuple[str, ...]
+
+
+def compare(api: Api, wanted: Iterable[Object], take_over: Iterable[str] = ()) -> Comparison:
+    """Ask the server what applying each object would change.
+
+    take_over: field managers whose fields may become ours; our own is always among them, because a
+    field that a rollback wrote counts as another manager's.
+    """
+    allowed = {FIELD_MANAGER, *take_over}
+    changes: list[Change] = []
+    refusals: list[str] = []
+    for found in wanted:
+        try:
+            change = _compared(api, found, allowed)
+        except ConflictError as error:
+            refusals.append(str(error))
+            continue
+        if change is not None:
+            changes.append(change)
+    return Comparison(tuple(changes), tuple(refusals))
+
+
+def _compared(api: Api, wanted: Object, allowed: set[str]) -> Change | None:
+    meta = wanted["metadata"]
+    kind = kind_of(wanted["apiVersion"], wanted["kind"])
+    before = api.find(kind, meta["name"], meta.get("namespace"))
+    force = False
+    try:
+        try:
+            after = api.apply(wanted, dry_run=True, force=False)
+        except ConflictError as error:
+            if not {manager for manager, _ in error.owners} <= allowed:
+                raise
+            force = True
+            after = api.apply(wanted, dry_run=True, force=True)
+    except MissingError:
+        # its namespace or its kind is made by an object before it
+        after = wanted
+    if before is not None and meaning(before) == meaning(after):
+        return None
+    return Change(wanted, before, after, force)
+
+
+def meaning(found: Object) -> Object:
+    """An object without what the server writes by itself."""
+    rest = {key: value for key, value in found.items() if key != "status"}
+    meta = {key: value for key, value in found["metadata"].items() if key not in _OWN}
+    return {**rest, "metadata": meta}
+
+
+def texts(change: Change) -> tuple[str, str]:
+    """An object before and after, to be shown as a diff."""
+    before = _text(meaning(change.before)) if change.before is not None else ""
+    return before, _text(meaning(change.after))
+
+
+def apply(api: Api, changes: Sequence[Change], done: list[Change]) -> None:
+    """Apply in order; `done` holds what was begun, so that it can be undone when this raises."""
+    for change in changes:
+        done.append(change)
+        api.apply(change.wanted, force=change.force)
+
+
+def undo(api: Api, done: Sequence[Change]) -> list[str]:
+    """Put back what was there, the latest first; what could not be."""
+    left = []
+    for change in reversed(done):
+        meta = change.wanted["metadata"]
+        try:
+            if change.kind is NODE:
+                # its other fields change all the time; only what we wrote goes back
+                old = change.before["metadata"].get("annotations") or {} if change.before else {}
+                ours = {key: old.get(key) for key in meta["annotations"]}
+                api.merge(NODE, meta["name"], {"metadata": {"annotations": ours}})
+            elif change.before is None:
+                api.delete(change.kind, meta["name"], meta.get("namespace"))
+            else:
+                api.replace(change.kind, _restorable(change.before))
+        except ClusterError as error:
+            left.append(str(error))
+    return left
+
+
+def _restorable(before: Object) -> Object:
+    meta = {
+        key: value
+        for key, value in before["metadata"].items()
+        if key not in ("managedFields", "resourceVersion")
+    }
+    return {**before, "metadata": meta}
+
+
+def not_rolled_out(found: Object) -> str:
+    """What a DaemonSet or Deployment still waits for, "" when all its pods run what is wanted."""
+    meta, status = found["metadata"], found.get("status") or {}
+    name = f"{found['kind']} {meta['name']}"
+    if int(status.get("observedGeneration", 0)) < int(meta.get("generation", 1)):
+        return f"{name}: its controller has not seen it yet"
+    if found["kind"] == "DaemonSet":
+        wanted = int(status.get("desiredNumberScheduled", 0))
+        new, ready = (int(status.get(k, 0)) for k in ("updatedNumberScheduled", "numberAvailable"))
+    else:
+        wanted = int(found["spec"].get("replicas", 1))
+        new, ready = (int(status.get(k, 0)) for k in ("updatedReplicas", "availableReplicas"))
+    if new >= wanted and ready >= wanted:
+        return ""
+    return f"{name}: {min(new, ready)} of {wanted} pods run the new version"
+
+
+def wait(judge: Callable[[], str], *, seconds: float, tell: Callable[[str], Any]) -> str:
+    """Ask until `judge` has no complaint; "" or its last complaint when the time is over."""
+    started = told = time.monotonic()
+    while True:
+        try:
+            complaint = judge()
+        except ApiSilentError as error:
+            complaint = str(error)
+        now = time.monotonic()
+        if not complaint or now - started > seconds:
+            return complaint
+        if now - told >= TELL:
+            tell(f"{now - started:.0f} s, {complaint}")
+            told = now
+        time.sleep(POLL)
+
+
+def _text(found: Object) -> str:
+    text: str = yaml.safe_dump(found, sort_keys=True, width=100)
+    return text
