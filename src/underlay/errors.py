@@ -63,6 +63,10 @@ class ConflictError(ClusterError):
         super().__init__(f"{what}: {told}{more}; change it there, or name the manager in take_over")
 
 
+class ManifestError(UnderlayError, DeployError):
+    """A manifest of upstream could not be had, or is not the one that was checked."""
+
+
 class LabError(UnderlayError):
     """A lab could not be built, started or asked."""
 

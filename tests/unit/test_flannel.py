@@ -6,12 +6,13 @@ import json
 import subprocess
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from tests.upstream import upstream
 
 from underlay.facts.cni import CniNode, Device, Way
-from underlay.features import all_sections
+from underlay.features import all_sections, cni_guard
 from underlay.features.address_plan import plan_of
 from underlay.features.flannel import guard, plan
 from underlay.features.flannel.rules import problems
@@ -130,6 +131,17 @@ def test_nothing_else_differs_from_the_manifest_of_upstream() -> None:
     assert ours == theirs
 
 
+@pytest.mark.parametrize("version", ["1.30", "1.34", "1.36"])
+@pytest.mark.parametrize("probes", ["v0.28.8", "v0.28.9"])
+def test_every_object_is_what_kubernetes_says(version: str, probes: str) -> None:
+    for one in objects({"version": probes}, pod_cidr_v6="fd00:10:244::/56").values():
+        kubernetes_validate.validate(one, version, strict=True)
+    wrong = objects()["DaemonSet"]
+    wrong["spec"]["template"]["spec"]["hostNetwerk"] = True
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, version, strict=True)
+
+
 OVERLAY = {
     "overlay_cidr": "10.200.0.0/24", "hubs": ["w1"], "accept_single_hub": True, "port": 51820,
     "nodes": {name: {"address": f"10.200.0.{n}", "endpoint": f"192.0.2.{n}:51820"}
@@ -218,8 +230,8 @@ def test_host_gw_needs_one_link(ways: dict[str, Way], sentence: str) -> None:
 
 def test_an_interface_that_carries_less_than_planned() -> None:
     node = CniNode({"eth0": Device("eth0", 1400, 1000, ("192.0.2.1",))}, (), frozenset(), None)
-    assert "eth0 carries 1400 bytes" in "".join(guard.too_small(node, "192.0.2.1", 1500))
-    assert list(guard.too_small(node, "192.0.2.1", 1400)) == []
+    assert "eth0 carries 1400 bytes" in "".join(cni_guard.too_small(node, "192.0.2.1", 1500))
+    assert list(cni_guard.too_small(node, "192.0.2.1", 1400)) == []
 
 
 def test_a_file_that_sorts_later_may_stay_when_that_is_said() -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from underlay.features import (
+from underlay.features import (
+    calico,
+)
     flannel,
     kernel_modules,
     kube_proxy,
     preflight,
+from underlay.features import (
     route_reflectors,
+)
     sysctl,
     wireguard,
 )
@@ -24,6 +29,7 @@ FEATURES: tuple[Feature, ...] = (
     wireguard.FEATURE,
     route_reflectors.FEATURE,
     flannel.FEATURE,
+    calico.FEATURE,
 )
 
 #: Sections that no single feature owns.

@@ -44,7 +44,8 @@ class Job:
 
     cni: its name; changes: objects, in order; waits_for: kind, name and namespace of workloads
     whose pods must come up, within wait_s seconds (0: nobody waits); verify: one more question
-    after that, "" when all is well; backup: folder on this computer.
+    after that, "" when all is well; backup: folder on this computer; later: objects of a kind that
+    is served only then; take_over: managers whose fields may become ours there.
     """
 
     cni: str
@@ -54,7 +55,14 @@ class Job:
     waits_for: tuple[tuple[Kind, str, str | None], ...]
     wait_s: int
     backup: str
+    later: tuple[Change, ...] = ()
+    take_over: tuple[str, ...] = ()
     verify: Callable[[], str] = field(default=lambda: "")
+
+    @property
+    def empty(self) -> bool:
+        """Whether every object is as planned."""
+        return not (self.changes or self.later)
 
 
 def stop(cni: str, refusals: Sequence[str]) -> None:
@@ -94,14 +102,14 @@ def start(job: Job, hosts: Sequence[str]) -> Steps:
 @operation()
 def change(job: Job) -> Steps:
     """Bring the cluster's objects to the plan; of all hosts, the first does it."""
-    if not job.changes:
+    if job.empty:
         host.noop("every object is as planned")
         return
     job.run.writer = job.run.writer or host.name
     if job.run.writer != host.name:
         host.noop(f"{job.run.writer} does it")
         return
-    for found in job.changes:
+    for found in (*job.changes, *job.later):
         before, after = cluster_objects.texts(found)
         if found.before is None:
             host.log(f"{host.name}: make {found}")
@@ -148,7 +156,7 @@ def _changed(state: State, host: Host, job: Job) -> str:
     done: list[Change] = []
     try:
         cluster_objects.apply(job.api, job.changes, done)
-        sentence = _wait(host, job)
+        sentence = _wait(host, job) or _after(host, job, done)
     except ClusterError as error:
         sentence = str(error)
     if not sentence:
@@ -160,6 +168,18 @@ def _changed(state: State, host: Host, job: Job) -> str:
     return f"{sentence}; everything is as it was before"
 
 
+def _after(host: Host, job: Job, done: list[Change]) -> str:
+    """Objects that had to wait; "" or why they could not be applied."""
+    if not job.later or not job.wait_s:
+        return ""
+    wanted = [found.wanted for found in job.later]
+    compared = cluster_objects.compare(job.api, wanted, job.take_over)
+    if compared.refusals:
+        return compared.refusals[0]
+    cluster_objects.apply(job.api, compared.changes, done)
+    return ""
+
+
 def _back_up(state: State, host: Host, job: Job) -> str:
     """The nodes' files and the objects as they are now; "" or why they could not be taken."""
     parts, failed = take(list(state.active_hosts))
@@ -168,7 +188,8 @@ def _back_up(state: State, host: Host, job: Job) -> str:
         return f"no backup of {name}: {reason}"
     now = datetime.now(timezone.utc)
     count = write_backup(job.backup, now, parts)
-    before = [found.before for found in job.changes if found.before is not None]
+    every = (*job.changes, *job.later)
+    before = [found.before for found in every if found.before is not None]
     folder = Path(f"{job.backup}-objects")
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{job.cni}-{now:%Y%m%dT%H%M%SZ}.json"

@@ -21,6 +21,9 @@ from underlay.errors import ApiSilentError, ClusterError, ConflictError, Missing
 #: Parts of an object that the server writes by itself.
 _OWN = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 
+#: Seconds until a kind that was made is served, and until an object that was deleted is gone.
+SERVED, GONE = 60.0, 60.0
+
 #: Seconds between two looks, and between two lines that tell a person what is waited for.
 POLL, TELL = 2.0, 10.0
 
@@ -51,6 +54,21 @@ class Comparison:
 
     changes: tuple[Change, ...]
     refusals: tuple[str, ...]
+
+
+def contains(live: object, wanted: object) -> bool:
+    """Whether every field that is wanted is there as wanted; null is the same as absent."""
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(
+            value is None or contains(live.get(key), value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(live, list)
+            and len(live) == len(wanted)
+            and all(contains(a, b) for a, b in zip(live, wanted, strict=True))
+        )
+    return live == wanted
 
 
 def compare(api: Api, wanted: Iterable[Object], take_over: Iterable[str] = ()) -> Comparison:
@@ -111,7 +129,21 @@ def apply(api: Api, changes: Sequence[Change], done: list[Change]) -> None:
     """Apply in order; `done` holds what was begun, so that it can be undone when this raises."""
     for change in changes:
         done.append(change)
-        api.apply(change.wanted, force=change.force)
+        _apply(api, change)
+
+
+def _apply(api: Api, change: Change) -> None:
+    """A kind that was made a moment ago is not served at once."""
+    deadline = time.monotonic() + SERVED
+    while True:
+        try:
+            api.apply(change.wanted, force=change.force)
+        except MissingError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL)
+        else:
+            return
 
 
 def undo(api: Api, done: Sequence[Change]) -> list[str]:
@@ -127,11 +159,25 @@ def undo(api: Api, done: Sequence[Change]) -> list[str]:
                 api.merge(NODE, meta["name"], {"metadata": {"annotations": ours}})
             elif change.before is None:
                 api.delete(change.kind, meta["name"], meta.get("namespace"))
+                _gone(api, change)
             else:
                 api.replace(change.kind, _restorable(change.before))
         except ClusterError as error:
             left.append(str(error))
     return left
+
+
+def _gone(api: Api, change: Change) -> None:
+    """What its operator must take down goes before the operator does."""
+    if not change.kind.version.startswith("operator."):
+        return
+    meta = change.wanted["metadata"]
+    still = wait(
+        lambda: "still there" if api.find(change.kind, meta["name"]) else "",
+        seconds=GONE, tell=lambda text: None,
+    )  # fmt: skip
+    if still:
+        raise ClusterError(f"{change}: its operator does not take it down; see the operator's log")
 
 
 def _restorable(before: Object) -> Object:

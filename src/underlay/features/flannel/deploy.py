@@ -8,7 +8,7 @@ from pyinfra.context import host, state
 from underlay.cluster.of_run import api_of
 from underlay.errors import ClusterError
 from underlay.facts.cni import Cni, CniNode
-from underlay.features import cni_run
+from underlay.features import cni_guard, cni_run
 from underlay.features.flannel import guard, plan, rules
 from underlay.features.flannel.cluster import Side, side_of
 from underlay.features.flannel.settings import Flannel
@@ -34,15 +34,15 @@ def install() -> None:
     found = _read(settings, side, device.name if device else "")
     problems = [
         *guard.node_refusals(found, settings, load(host, Network)),
-        *guard.too_small(found, side.addresses[host.name], side.beneath[host.name]),
+        *cni_guard.too_small(found, side.addresses[host.name], side.beneath[host.name]),
     ]
-    old = guard.old_pods(found, side.plan.pod_mtu)
+    old = cni_guard.old_pods(found, side.plan.pod_mtu)
     if device is not None:
         problems += flannel_device.refusals(found, device)
     tuned = device is None or not flannel_device.differs(found, device)
     if not (side.job.changes or problems or old) and tuned:
         return
-    notes = [_told(old, side)] if old else []
+    notes = [cni_guard.told(old, side.pods, side.plan.pod_mtu)] if old else []
     cni_run.check(
         name="Check that flannel can be installed", job=side.job, problems=problems, notes=notes
     )
@@ -71,11 +71,3 @@ def _read(settings: Flannel, side: Side, device: str) -> CniNode:
     if found is None:
         raise ClusterError(f"{host.name}: could not be read; run it again with -v to see why")
     return found
-
-
-def _told(old: dict[str, int], side: Side) -> str:
-    named = [f"{side.pods.get(address, address)} ({size})" for address, size in old.items()]
-    return (
-        f"pods with another MTU than {side.plan.pod_mtu}, until they are made again:"
-        f" {', '.join(sorted(named))}"
-    )

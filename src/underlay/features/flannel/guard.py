@@ -9,24 +9,12 @@ from typing import Any
 
 from underlay.addressing.overlap import network, overlap
 from underlay.facts.cni import CniNode
+from underlay.features import cni_guard
 from underlay.features.flannel.plan import CONFIG_MAP, CONFLIST, DAEMON_SET, NAMESPACE, NET_CONF
 from underlay.features.flannel.settings import Flannel
 from underlay.settings.network import Network
 
 Object = Mapping[str, Any]
-
-#: name of a workload -> the CNI it belongs to
-CNIS = {
-    "calico-node": "Calico", "canal": "Canal", "tigera-operator": "Calico's operator",
-    "cilium": "Cilium", "weave-net": "Weave Net", "antrea-agent": "Antrea",
-    "kube-router": "kube-router", "kube-ovn-cni": "Kube-OVN", "aws-node": "the AWS CNI",
-    "kindnet": "kindnet",
-}  # fmt: skip
-#: start of a device's name -> whose it is
-DEVICES = {
-    "cali": "Calico", "vxlan.calico": "Calico", "wireguard.cali": "Calico", "cilium": "Cilium",
-    "lxc": "Cilium", "weave": "Weave Net", "antrea": "Antrea", "ovn0": "Kube-OVN",
-}  # fmt: skip
 
 #: Keys of net-conf.json that flannel reads at its start and that no running pod survives, with the
 #: value it takes for an absent one.
@@ -45,15 +33,11 @@ def cluster_refusals(
     wanted: Object, config_map: Object | None, workloads: Iterable[Object]
 ) -> Iterator[str]:
     """wanted: net-conf.json; config_map: the live one; workloads: DaemonSets and Deployments."""
+    workloads = list(workloads)
+    yield from cni_guard.workloads(workloads, "flannel")
     for found in workloads:
-        meta = found["metadata"]
-        name, place = str(meta["name"]), str(meta["namespace"])
-        if name in CNIS:
-            yield (
-                f"{CNIS[name]} runs here ({place}/{name}); a CNI is not changed in place: build new"
-                " nodes, or a new cluster, without it"
-            )
-        elif name in (DAEMON_SET, "kube-flannel") and place != NAMESPACE:
+        name, place = found["metadata"]["name"], found["metadata"]["namespace"]
+        if name in (DAEMON_SET, "kube-flannel") and place != NAMESPACE:
             yield (
                 f"another flannel runs here ({place}/{name}); delete that DaemonSet first, its pods"
                 " keep their network meanwhile"
@@ -127,25 +111,11 @@ def node_refusals(found: CniNode, settings: Flannel, section: Network) -> Iterat
                 "net.bridge.bridge-nf-call-iptables is 0: bridged packets would pass Services by;"
                 " run deploys/sysctl.py with the profile kubernetes-node"
             )
-    yield from _files(found, settings)
-    for name in sorted(found.devices):
-        whose = next((cni for start, cni in DEVICES.items() if name.startswith(start)), None)
-        if whose:
-            yield f"the device {name} of {whose} is still there; reboot the node, or delete it"
-            break
+    yield from cni_guard.files(found.files, CONFLIST, settings.accept_cni_files, "flannel")
+    yield from cni_guard.devices(found, "flannel")
     yield from _bridge(found, section)
     if section.encapsulation == "none":
         yield from not_on_link(found)
-
-
-def too_small(found: CniNode, address: str, wanted: int) -> Iterator[str]:
-    """The interface beneath flannel must carry what the plan counts on."""
-    for device in found.devices.values():
-        if address and address in device.addresses and device.mtu < wanted:
-            yield (
-                f"{device.name} carries {device.mtu} bytes and the plan counts on {wanted}; set its"
-                f" MTU, or network.mtu to {device.mtu}"
-            )
 
 
 def not_on_link(found: CniNode) -> Iterator[str]:
@@ -160,25 +130,6 @@ def not_on_link(found: CniNode) -> Iterator[str]:
             yield (
                 f"host-gw needs one link for all nodes, but {address} does not answer on"
                 f" {way.device}; bring it up, correct its address, or use vxlan"
-            )
-
-
-def old_pods(found: CniNode, mtu: int) -> dict[str, int]:
-    """Address -> MTU of pods that have another one than planned."""
-    return {address: size for address, size in found.pods.items() if size != mtu}
-
-
-def _files(found: CniNode, settings: Flannel) -> Iterator[str]:
-    """A runtime takes the first name; what sorts before ours wins."""
-    for name in found.files:
-        if name == CONFLIST or not name.endswith((".conf", ".conflist", ".json")):
-            continue
-        if name < CONFLIST:
-            yield f"/etc/cni/net.d/{name} sorts before {CONFLIST} and would win; move it away"
-        elif name not in settings.accept_cni_files:
-            yield (
-                f"/etc/cni/net.d/{name} is another CNI's; move it away, or name it in"
-                " flannel.accept_cni_files when it may stay"
             )
 
 

@@ -1,0 +1,195 @@
+"""What the API server says before Calico is installed, read once per run for all hosts."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import yaml
+from pyinfra.api.state import State
+
+from underlay.addressing.chain import beneath
+from underlay.cluster import Api, Kind, Object
+from underlay.cluster.objects import (
+    CONFIG_MAP,
+    CRD,
+    DAEMON_SET,
+    DEPLOYMENT,
+    INSTALLATION,
+    IP_POOL,
+    IP_POOL_V3,
+    POD,
+)
+from underlay.errors import MissingError
+from underlay.features import address_plan
+from underlay.features.address_plan import Plan
+from underlay.features.calico import guard, manifests, plain, plan, rules
+from underlay.features.calico.settings import Calico
+from underlay.features.cni_run import CniRun, Job, stop
+from underlay.features.kube_proxy.settings import KubeProxy
+from underlay.features.preflight.settings import Preflight
+from underlay.operations import cluster_objects
+from underlay.settings import Fleet
+
+_lock = threading.Lock()
+_found: WeakKeyDictionary[State, Side] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Side:
+    """The cluster's side of one run.
+
+    plan: of addresses and sizes; job: what to change; addresses: host -> its own address;
+    beneath: host -> bytes that its interface must carry; pods: address -> name; notes: to be told.
+    """
+
+    plan: Plan
+    job: Job
+    addresses: dict[str, str]
+    beneath: dict[str, int]
+    pods: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def side_of(state: State, fleet: Fleet, api: Api) -> Side:
+    """The side of this run; ClusterError lists every reason against it."""
+    with _lock:
+        found = _found.get(state)
+        if found is None:
+            found = read(fleet, api)
+            _found[state] = found
+    return found
+
+
+def read(fleet: Fleet, api: Api) -> Side:
+    """Ask the API server what is there, and what installing Calico would change."""
+    planned = address_plan.plan_of(fleet)
+    if planned is None:
+        raise ValueError("the rules let an inventory without a network section through")
+    hosts = address_plan.members(fleet)
+    first = hosts[0]
+    settings = first.section(Calico)
+    pools, served = _pools(api)
+    mode = proxy_mode(api)
+    named = first.section(KubeProxy).mode if first.names(KubeProxy) else ""
+    installed = _installed(api)
+    wanted = plan.pools(settings, planned.network)
+    installation = plan.installation(settings, planned, mode or named)
+    refusals = [
+        *guard.install_refusals(settings, [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)]),
+        *guard.pool_refusals(wanted, pools),
+        *guard.installation_refusals(installation, installed),
+        *guard.proxy_refusals(plan.dataplane(settings, mode or named), mode),
+    ]
+    stop("Calico", refusals)
+    operator = settings.install == "operator"
+    now = _upstream(settings, planned, len(hosts), mode or named)
+    version = plan.SERVED if served or (operator and settings.api_server) else plan.STORED
+    if operator:
+        now.append(installation)
+        now += [plan.api_server()] if settings.api_server else []
+    later = cluster_objects.compare(api, _later(settings, planned, version), settings.take_over)
+    now, crds = _without_known(api, now)
+    compared = cluster_objects.compare(api, [*crds, *now], settings.take_over)
+    stop("Calico", [*compared.refusals, *later.refusals])
+    return Side(
+        plan=planned,
+        job=Job(
+            cni="calico", api=api, run=CniRun(), changes=compared.changes,
+            waits_for=_waits_for(operator), wait_s=settings.wait_s,
+            backup=first.section(Preflight).backup, later=later.changes,
+            take_over=settings.take_over,
+        ),
+        addresses={host.name: address_plan.address_of(host) for host in hosts},
+        beneath={place.name: beneath(place)[-1].mtu for place in address_plan.places(fleet)},
+        pods={
+            str(pod["status"]["podIP"]): f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+            for pod in api.list(POD)
+            if pod.get("status", {}).get("podIP") and not pod["spec"].get("hostNetwork")
+        },
+        notes=(
+            (f"{plan.SERVED} is not served: {plan.STORED} is written directly, which checks less",)
+            if version == plan.STORED and later.changes
+            else ()
+        ),
+    )  # fmt: skip
+
+
+def proxy_mode(api: Api) -> str:
+    """The mode that the ConfigMap of kube-proxy says, "" without one."""
+    found = api.find(CONFIG_MAP, "kube-proxy", "kube-system")
+    if found is None:
+        return ""
+    try:
+        config: Any = yaml.safe_load(found.get("data", {}).get("config.conf", ""))
+    except yaml.YAMLError:
+        return ""
+    return str(config.get("mode") or "iptables") if isinstance(config, dict) else ""
+
+
+def _pools(api: Api) -> tuple[list[Object], bool]:
+    """Live IPPools, and whether projectcalico.org/v3 is served."""
+    try:
+        return api.list(IP_POOL_V3), True
+    except MissingError:
+        pass
+    try:
+        return api.list(IP_POOL), False
+    except MissingError:
+        return [], False
+
+
+def _installed(api: Api) -> Object | None:
+    return api.find(INSTALLATION, "default")
+
+
+def _upstream(settings: Calico, planned: Plan, nodes: int, mode: str) -> list[Object]:
+    """Upstream's objects with the plan's values."""
+    found: list[Object] = []
+    known = rules.sums(settings)
+    for name in rules.files(settings, planned.network, nodes):
+        data = manifests.text(
+            name, version=settings.version, wanted=known[name], source=settings.manifests
+        )
+        found += manifests.objects(data, settings.registry)
+    if settings.install == "manifest":
+        found = plain.objects(found, settings, planned, proxy_mode=mode, nodes=nodes)
+    return found
+
+
+def _later(settings: Calico, planned: Plan, version: str) -> list[Object]:
+    """Objects of kinds that are served only when Calico runs."""
+    namespace = "calico-system" if settings.install == "operator" else plain.NAMESPACE
+    wanted = [
+        plan.felix(settings, planned.network, version),
+        plan.metrics(settings, namespace),
+    ]
+    if settings.install == "manifest":
+        # calico-node makes the first pool of each family by itself, with the same values
+        wanted += [plan.ip_pool(pool, version) for pool in plan.pools(settings, planned.network)]
+    return [found for found in wanted if found is not None]
+
+
+def _without_known(api: Api, found: list[Object]) -> tuple[list[Object], list[Object]]:
+    """The rest, and the CRDs that are not as wanted: megabytes that need not be sent to compare."""
+    crds = [one for one in found if one["kind"] == "CustomResourceDefinition"]
+    live = {one["metadata"]["name"]: one for one in api.list(CRD)} if crds else {}
+    changed = [
+        one for one in crds if not cluster_objects.contains(live.get(one["metadata"]["name"]), one)
+    ]
+    return [one for one in found if one not in crds], changed
+
+
+def _waits_for(operator: bool) -> tuple[tuple[Kind, str, str | None], ...]:
+    if operator:
+        return (
+            (DEPLOYMENT, "tigera-operator", "tigera-operator"),
+            (DAEMON_SET, "calico-node", "calico-system"),
+            (DEPLOYMENT, "calico-kube-controllers", "calico-system"),
+        )
+    return (
+        (DAEMON_SET, plain.DAEMON_SET, plain.NAMESPACE),
+        (DEPLOYMENT, "calico-kube-controllers", plain.NAMESPACE),
+    )

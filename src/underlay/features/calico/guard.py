@@ -1,0 +1,135 @@
+"""What may be changed on a Calico that runs and what may not: live state against plan. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from underlay.addressing.overlap import network, overlap
+from underlay.facts.cni import CniNode
+from underlay.features import cni_guard
+from underlay.features.calico import plan
+from underlay.features.calico.plan import WantedPool
+from underlay.features.calico.settings import Calico
+
+Object = Mapping[str, Any]
+
+NEW_POOL = (
+    "supported way: add a second pool, disable the first, make the pods again, then delete it"
+    " (docs/calico.md)"
+)
+#: Fields of Installation.spec.calicoNetwork that Calico cannot change under running pods.
+_FIXED = {
+    "bgp": "routes of running pods would go",
+    "linuxDataplane": "change it together with kube-proxy's mode, in a maintenance window",
+}
+
+
+def pool_refusals(wanted: Sequence[WantedPool], live: Iterable[Object]) -> Iterator[str]:
+    """live: IPPool objects of either API."""
+    by_cidr = {str(network(pool.cidr)): pool for pool in wanted}
+    for found in live:
+        spec, name = found["spec"], found["metadata"]["name"]
+        cidr = str(network(spec["cidr"]))
+        pool = by_cidr.get(cidr)
+        where = f"IPPool {name} ({cidr})"
+        if pool is None:
+            yield from _unknown(where, spec, wanted)
+            continue
+        if pool.name != name:
+            yield f"{where}: is called {pool.name!r} in calico.pools; call it {name!r} there"
+        size = spec.get("blockSize", plan.BLOCKS[6 if pool.v6 else 4])
+        if size != pool.block_size:
+            yield (
+                f"{where}: blockSize is {size} and would become {pool.block_size}, which Calico"
+                f" never changes; {NEW_POOL}"
+            )
+        modes = (spec.get("ipipMode") or "Never", spec.get("vxlanMode") or "Never")
+        if modes != plan.ENCAPSULATIONS[pool.encapsulation][1:]:
+            now = next(k for k, v in plan.ENCAPSULATIONS.items() if v[1:] == modes)
+            yield (
+                f"{where}: encapsulation is {now} and would become {pool.encapsulation}, which"
+                f" breaks pods between nodes that have it and nodes that have not; {NEW_POOL}"
+            )
+
+
+def _unknown(where: str, spec: Object, wanted: Sequence[WantedPool]) -> Iterator[str]:
+    if spec.get("disabled"):
+        # remote networks that are not to be masqueraded
+        return
+    clash = [pool for pool in wanted if overlap(network(pool.cidr), network(spec["cidr"]))]
+    if clash:
+        yield (
+            f"{where}: would become {clash[0].cidr}, and a pool's CIDR is never changed; {NEW_POOL}"
+        )
+    else:
+        yield f"{where}: is not in the plan; name it in calico.pools, or disable it first"
+
+
+def installation_refusals(wanted: Object, live: Object | None) -> Iterator[str]:
+    """live: the Installation `default`."""
+    if live is None:
+        return
+    now = live.get("spec", {}).get("calicoNetwork") or {}
+    then = wanted["spec"]["calicoNetwork"]
+    for key, why in _FIXED.items():
+        if key in now and now[key] != then[key]:
+            yield f"Installation default: {key} is {now[key]} and would become {then[key]}; {why}"
+
+
+def install_refusals(settings: Calico, workloads: Iterable[Object]) -> Iterator[str]:
+    """Another CNI, or Calico that was installed in the other way or at a newer version."""
+    found = list(workloads)
+    yield from cni_guard.workloads(found, "Calico")
+    for one in found:
+        meta = one["metadata"]
+        if meta["name"] != "calico-node":
+            continue
+        plain = meta.get("namespace") == "kube-system"
+        if plain and settings.install == "operator":
+            yield (
+                "calico-node runs in kube-system, from a plain manifest; set calico.install to"
+                " 'manifest', or follow upstream's way from manifest to operator first"
+            )
+        elif not plain and settings.install == "manifest":
+            yield (
+                f"calico-node runs in {meta.get('namespace')}, by the operator; set calico.install"
+                " to 'operator'"
+            )
+        running = _version(one)
+        if running and running > _numbers(settings.version):
+            told = ".".join(map(str, running))
+            yield (
+                f"Calico v{told} runs and {settings.version} is older; Calico does not go back, set"
+                f" calico.version to v{told} or newer"
+            )
+
+
+def _version(found: Object) -> tuple[int, ...]:
+    containers = found.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or []
+    for one in containers:
+        match = re.search(r":v(\d+\.\d+\.\d+)", str(one.get("image", "")))
+        if match:
+            return _numbers(match[1])
+    return ()
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.removeprefix("v").split(".")))
+
+
+def proxy_refusals(wanted: str, mode: str) -> Iterator[str]:
+    """wanted: the data plane; mode: what the live ConfigMap of kube-proxy says, "" without one."""
+    if mode and (mode == "nftables") != (wanted == "nftables"):
+        do = "nftables" if mode == "nftables" else "iptables"
+        yield (
+            f"kube-proxy's mode is {mode} and Calico's data plane would be {wanted}: set"
+            f" calico.dataplane to {do!r}, or migrate kube-proxy first (deploys/proxy_mode.py)"
+        )
+
+
+def node_refusals(found: CniNode, settings: Calico) -> Iterator[str]:
+    """What one node still has of another CNI."""
+    yield from cni_guard.files(found.files, plan.CONFLIST, settings.accept_cni_files, "calico")
+    yield from cni_guard.devices(found, "Calico")

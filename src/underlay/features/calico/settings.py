@@ -1,0 +1,97 @@
+"""The `calico` section: the same for every host. Addresses and encapsulation are `network`'s."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from underlay.features.calico.upstream import FELIX
+from underlay.settings import Part, Section
+from underlay.settings.network import Cidr
+
+_VERSION = re.compile(r"v\d+\.\d+\.\d+")
+_SUM = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+
+
+PoolEncapsulation = Literal["none", "vxlan", "vxlan-cross-subnet", "ipip", "ipip-cross-subnet"]
+
+
+class Pool(Part):
+    """One IP pool. block_size: bits of a block; encapsulation: None for `network`'s."""
+
+    cidr: Cidr
+    block_size: int | None = Field(default=None, ge=20, le=128)
+    encapsulation: PoolEncapsulation | None = None
+    nat_outgoing: bool = True
+    node_selector: str = "all()"
+    disable_bgp_export: bool = False
+
+
+class Calico(Section):
+    """Calico of the cluster.
+
+    install: by operator, or as plain manifest; version: a release; sums: file -> sha256, for a
+    release that underlay does not know; manifests: URL or folder that holds the files, None for
+    upstream's; registry: in place of quay.io; pools: name -> pool, none for one of
+    `network.pod_cidr` (and of pod_cidr_v6); dataplane: None for the one that goes with kube-proxy's
+    mode; felix: fields of FelixConfiguration; metrics: Felix's, with a Service for Prometheus;
+    api_server: serve projectcalico.org/v3 (operator only); typha_from: nodes from which a plain
+    manifest brings Typha; accept_cni_files, take_over, wait_s: as in `flannel`.
+    """
+
+    KEY: ClassVar[str] = "calico"
+
+    install: Literal["operator", "manifest"] = "operator"
+    version: str = "v3.32.1"
+    sums: dict[str, str] = Field(default_factory=dict)
+    manifests: str | None = None
+    registry: str | None = None
+    pools: dict[str, Pool] = Field(default_factory=dict)
+    dataplane: Literal["iptables", "nftables"] | None = None
+    felix: dict[str, bool | int | str] = Field(default_factory=dict)
+    metrics: bool = False
+    api_server: bool = True
+    typha_from: int = Field(default=50, ge=1)
+    accept_cni_files: tuple[str, ...] = ()
+    take_over: tuple[str, ...] = ()
+    wait_s: int = Field(default=600, ge=0, le=3600)
+
+    @field_validator("version")
+    @classmethod
+    def _version(cls, found: str) -> str:
+        if not _VERSION.fullmatch(found):
+            raise ValueError(f"not a release: {found!r}; write it as v3.32.1")
+        return found
+
+    @field_validator("sums")
+    @classmethod
+    def _sums(cls, found: dict[str, str]) -> dict[str, str]:
+        for name, text in found.items():
+            if not _SUM.fullmatch(text):
+                raise ValueError(f"{name}: not a sha256: {text!r}; take it from sha256sum")
+        return found
+
+    @field_validator("pools")
+    @classmethod
+    def _names(cls, found: dict[str, Pool]) -> dict[str, Pool]:
+        for name in found:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"not a name of an object: {name!r}; use a-z, 0-9, - and .")
+        return found
+
+    @field_validator("felix")
+    @classmethod
+    def _felix(cls, found: dict[str, bool | int | str]) -> dict[str, bool | int | str]:
+        for name, value in found.items():
+            kind = FELIX.get(name)
+            if kind is None:
+                close = difflib.get_close_matches(name, FELIX, n=1)
+                do = f"did you mean {close[0]!r}?" if close else "see docs/calico.md for those"
+                raise ValueError(f"Felix has no {name!r} that is set here; {do}")
+            if type(value) is not kind:
+                raise ValueError(f"{name}: not {kind.__name__}: {value!r}; correct it")
+        return found

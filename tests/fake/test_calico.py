@@ -1,0 +1,281 @@
+"""Calico on a cluster in memory: order, sums, guards, a failure at every write, the way back."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pyinfra.connectors.fake import FakeConnector
+from pyinfra.connectors.util import CommandOutput, OutputLine
+from tests.fake.cluster import Cluster
+from tests.fake.world import Clock, Run, run_on
+
+from underlay.errors import ClusterError, ManifestError
+from underlay.facts.script import MARK
+from underlay.features.calico import deploy
+from underlay.features.preflight.snapshot import END
+from underlay.operations import cluster_objects
+
+NAMES = ("@fake/cp1", "@fake/w1")
+NETWORK: dict[str, Any] = {
+    "cni": "calico", "pod_cidr": "10.244.0.0/16", "mtu": 1500, "encapsulation": "vxlan",
+}  # fmt: skip
+READINGS = (
+    "devices", "files", "plugins", "bridge-nf", "subnet", "pods", "ways", "neighbours", "offload",
+    "rule", "tools",
+)  # fmt: skip
+CRDS = ("installations.operator.tigera.io", "apiservers.operator.tigera.io")
+
+
+def _workload(kind: str, name: str, namespace: str, image: str) -> dict[str, Any]:
+    pod = {"containers": [{"name": "main", "image": image}]}
+    return {
+        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": namespace},
+        "spec": {"template": {"spec": pod}},
+    }  # fmt: skip
+
+
+OPERATOR = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tigera-operator"}},
+    _workload(
+        "Deployment", "tigera-operator", "tigera-operator", "quay.io/tigera/operator:v1.42.3"
+    ),
+]
+DEFINITIONS = [
+    {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": name}, "spec": {"scope": "Cluster"}, "status": None,
+    }
+    for name in CRDS
+]  # fmt: skip
+
+
+class Operated(Cluster):
+    """With Calico's operator: an Installation becomes calico-node and its pools."""
+
+    def apply(self, found: dict[str, Any], **options: Any) -> dict[str, Any]:
+        """Apply, and act on it."""
+        result = super().apply(found, **options)
+        if found["kind"] == "Installation" and not options.get("dry_run"):
+            self.put(
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "calico-system"}}
+            )
+            for kind, name in (
+                ("DaemonSet", "calico-node"),
+                ("Deployment", "calico-kube-controllers"),
+            ):
+                self.put(_workload(kind, name, "calico-system", "quay.io/calico/node:v3.32.1"))
+            for pool in found["spec"]["calicoNetwork"]["ipPools"]:
+                spec = {
+                    "cidr": pool["cidr"], "blockSize": pool["blockSize"], "ipipMode": "Never",
+                    "vxlanMode": "Always", "natOutgoing": pool["natOutgoing"] == "Enabled",
+                }  # fmt: skip
+                self.put(
+                    {
+                        "apiVersion": "projectcalico.org/v3", "kind": "IPPool",
+                        "metadata": {"name": pool["name"]}, "spec": spec,
+                    }
+                )  # fmt: skip
+        return result
+
+    def delete(self, kind: Any, name: str, namespace: str | None = None, *, uid: str = "") -> None:
+        """What the operator made goes with the Installation."""
+        super().delete(kind, name, namespace, uid=uid)
+        if kind.name == "Installation":
+            made = [k for k in self.objects if "calico" in k[1] + k[2] or k[0] == "IPPool"]
+            for key in made:
+                del self.objects[key]
+
+
+@dataclass
+class World:
+    """Nodes, their cluster, and a folder with manifests."""
+
+    folder: Path
+    cluster: Operated = field(default_factory=Operated)
+    readings: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    sums: dict[str, str] = field(default_factory=dict)
+
+    def answer(self, host: str, command: str) -> tuple[bool, CommandOutput]:
+        """What a host's shell gives."""
+        if "iptables-save" in command:
+            lines = [END]
+        else:
+            assert f"{MARK}bridge-nf" in shlex.split(command)[-1]
+            own = self.readings.get(host, {})
+            lines = [t for name in READINGS for t in (f"{MARK}{name}", *own.get(name, []))]
+            lines.append(f"{MARK}end")
+        return True, CommandOutput([OutputLine("stdout", line) for line in lines])
+
+    def file(self, name: str, found: list[dict[str, Any]]) -> None:
+        """Put a manifest into the folder, and pin its sum."""
+        data = yaml.safe_dump_all(found).encode()
+        (self.folder / name).write_bytes(data)
+        self.sums[name] = hashlib.sha256(data).hexdigest()
+
+    def install(self, calico: dict[str, Any] | None = None, **network: Any) -> Run:
+        """Run the deploy."""
+        section = {"manifests": str(self.folder), "sums": self.sums, **(calico or {})}
+        data: dict[str, object] = {"calico": section, "network": {**NETWORK, **network}}
+        return run_on(list(NAMES), deploy.install, data)
+
+    @property
+    def installation(self) -> dict[str, Any]:
+        """The live one's calicoNetwork."""
+        found = self.cluster.objects["Installation", "", "default"]
+        network: dict[str, Any] = found["spec"]["calicoNetwork"]
+        return network
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    """Two nodes and no CNI."""
+    found = World(tmp_path)
+    found.file("operator-crds.yaml", DEFINITIONS)
+    found.file("tigera-operator.yaml", OPERATOR)
+    monkeypatch.setattr(
+        FakeConnector, "_lookup_response", lambda self, text: found.answer(self.host.name, text)
+    )
+    monkeypatch.setattr(deploy, "api_of", lambda state, settings: found.cluster)
+    monkeypatch.setattr(cluster_objects, "time", Clock())
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+TUNED = {"felix": {"iptablesRefreshInterval": "60s"}, "metrics": True}
+
+
+def test_definitions_then_operator_then_installation_then_felix_then_nothing(world: World) -> None:
+    assert world.install(TUNED).failed == set()
+    assert world.cluster.writes == [
+        *(f"apply CustomResourceDefinition {name}" for name in CRDS),
+        "apply Namespace tigera-operator",
+        "apply Deployment tigera-operator",
+        "apply Installation default",
+        "apply APIServer default",
+        "apply FelixConfiguration default",
+        "apply Service felix-metrics",
+    ]
+    assert world.installation["mtu"] == 1450
+    assert world.installation["ipPools"][0]["encapsulation"] == "VXLAN"
+    world.cluster.calls.clear()
+    again = world.install(TUNED)
+    assert (again.failed, again.operations, world.cluster.writes) == (set(), 0, [])
+
+
+def test_safe_changes_are_made(world: World) -> None:
+    assert world.install().failed == set()
+    world.cluster.calls.clear()
+    pools = {"default-ipv4-ippool": {"cidr": "10.244.0.0/16", "nat_outgoing": False}}
+    assert world.install({"pools": pools}, mtu=1400).failed == set()
+    assert world.cluster.writes == ["apply Installation default"]
+    assert world.installation["mtu"] == 1350
+    assert world.installation["ipPools"][0]["natOutgoing"] == "Disabled"
+
+
+@pytest.mark.parametrize(
+    ("calico", "network", "sentence"),
+    [
+        ({}, {"pod_cidr": "10.244.0.0/17"}, "a pool's CIDR is never changed; supported way"),
+        ({}, {"encapsulation": "vxlan-cross-subnet"}, "encapsulation is vxlan and would become"),
+        ({"pools": {"default-ipv4-ippool": {"cidr": "10.244.0.0/16", "block_size": 24}}}, {},
+         "blockSize is 26 and would become 24"),
+        ({"pools": {"other": {"cidr": "10.244.0.0/16"}}}, {}, "is called 'other' in calico.pools"),
+        ({}, {"bgp": True}, "bgp is Disabled and would become Enabled"),
+        ({"dataplane": "nftables"}, {}, "linuxDataplane is Iptables and would become Nftables"),
+        ({"version": "v3.31.7"}, {}, "Calico does not go back"),
+        ({"install": "manifest", "version": "v3.32.1", "sums": {}}, {}, "by the operator"),
+    ],
+)  # fmt: skip
+def test_what_calico_cannot_change_is_refused(
+    world: World, calico: dict[str, Any], network: dict[str, Any], sentence: str
+) -> None:
+    assert world.install().failed == set()
+    before = world.cluster.state()
+    with pytest.raises(ClusterError) as error:
+        world.install(calico, **network)
+    assert sentence in str(error.value)
+    assert world.cluster.state() == before
+
+
+def test_a_wrong_sum_is_refused_before_anything(world: World) -> None:
+    (world.folder / "tigera-operator.yaml").write_text("kind: Other\n")
+    with pytest.raises(ManifestError, match="do not use it"):
+        world.install()
+    assert world.cluster.writes == []
+
+
+def test_flannel_is_not_replaced(world: World) -> None:
+    world.cluster.put(_workload("DaemonSet", "kube-flannel-ds", "kube-flannel", "flannel:v1.0.0"))
+    with pytest.raises(ClusterError, match="migration controller"):
+        world.install()
+
+
+def test_kube_proxy_in_nftables_needs_calico_in_nftables(world: World) -> None:
+    proxy = {
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+        "data": {"config.conf": "mode: nftables\n"},
+    }  # fmt: skip
+    world.cluster.put(proxy)
+    with pytest.raises(ClusterError, match="kube-proxy's mode is nftables"):
+        world.install({"dataplane": "iptables"})
+    # not said: it follows kube-proxy
+    assert world.install().failed == set()
+    assert world.installation["linuxDataplane"] == "Nftables"
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        {"files": ["10-flannel.conflist"]},
+        {"files": ["05-first.conf"]},
+        {"devices": ['[{"ifname": "flannel.1", "mtu": 1450}]']},
+    ],
+)
+def test_one_node_with_another_cni_stops_everything(
+    world: World, readings: dict[str, list[str]]
+) -> None:
+    world.readings["@fake/w1"] = readings
+    assert world.install().failed == set(NAMES)
+    assert world.cluster.writes == []
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_failure_at_any_write_takes_everything_back(world: World, number: int) -> None:
+    before = world.cluster.state()
+    seen: list[str] = []
+
+    def refuse(call: str) -> bool:
+        if call.startswith("apply"):
+            seen.append(call)
+        return call.startswith("apply") and len(seen) == number + 1
+
+    world.cluster.refuse = refuse
+    assert world.install(TUNED).failed == set(NAMES)
+    assert {k: v for k, v in world.cluster.state().items() if k[2] != "calico-system"} == before
+    world.cluster.refuse = lambda call: False
+    assert world.install(TUNED).failed == set()
+
+
+def test_pods_that_do_not_come_up_take_a_change_back(world: World) -> None:
+    assert world.install().failed == set()
+    before = world.installation["mtu"]
+    world.cluster.ready = lambda found: world.installation["mtu"] == before
+    assert world.install(mtu=1400).failed == set(NAMES)
+    assert world.installation["mtu"] == before
+
+
+def test_images_come_from_a_mirror(world: World) -> None:
+    assert world.install({"registry": "mirror.example/calico"}).failed == set()
+    found = world.cluster.objects["Deployment", "tigera-operator", "tigera-operator"]
+    assert found["spec"]["template"]["spec"]["containers"][0]["image"] == (
+        "mirror.example/calico/tigera/operator:v1.42.3"
+    )
+    spec = world.cluster.objects["Installation", "", "default"]["spec"]
+    assert spec["registry"] == "mirror.example/calico/"

@@ -1,0 +1,281 @@
+"""Calico: what is rendered, against definitions; sums; what is refused; the plain manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import schemas
+from tests.upstream import upstream
+
+from underlay.errors import ManifestError
+from underlay.features import all_sections
+from underlay.features.address_plan import Plan, plan_of
+from underlay.features.calico import guard, manifests, plain, plan
+from underlay.features.calico.rules import files, problems
+from underlay.features.calico.settings import Calico
+from underlay.features.calico.upstream import FELIX, SUMS
+from underlay.settings import Fleet, RawHost
+from underlay.settings.network import Network
+from underlay.settings.read import read_fleet, read_section
+
+NETWORK: dict[str, Any] = {
+    "cni": "calico", "pod_cidr": "10.244.0.0/16", "mtu": 1500, "encapsulation": "vxlan",
+}  # fmt: skip
+HERE = upstream("calico/v3.32.1/calico.yaml").is_file()
+present = pytest.mark.skipif(not HERE, reason="upstream's manifests are not on this computer")
+
+
+def fleet(calico: dict[str, Any] | None = None, more: Any = None, **network: Any) -> Fleet:
+    """Two hosts."""
+    data = {"calico": calico or {}, "network": {**NETWORK, **network}, **(more or {})}
+    hosts = [RawHost(name, ("all",), data, {}) for name in ("w1", "w2")]
+    found, wrong = read_fleet(hosts, all_sections())
+    assert wrong == []
+    return found
+
+
+def planned(calico: dict[str, Any] | None = None, **network: Any) -> tuple[Calico, Plan]:
+    """Settings and plan of a fleet without problems."""
+    found = fleet(calico, **network)
+    assert [str(problem) for problem in problems(found)] == []
+    plan_ = plan_of(found)
+    assert plan_ is not None
+    return next(iter(found)).section(Calico), plan_
+
+
+CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({}, {"encapsulation": "vxlan-cross-subnet"}),
+    ({}, {"encapsulation": "ipip", "bgp": True}),
+    ({}, {"encapsulation": "ipip-cross-subnet", "bgp": True}),
+    ({}, {"encapsulation": "none", "bgp": True}),
+    ({}, {"encapsulation": "wireguard"}),
+    ({}, {"pod_cidr_v6": "fd00:10:244::/56"}),
+    ({"metrics": True, "dataplane": "nftables", "registry": "mirror.example"}, {}),
+    (
+        {"pools": {"a": {"cidr": "10.244.0.0/17", "block_size": 24}, "b": {
+            "cidr": "10.244.128.0/17", "encapsulation": "none", "nat_outgoing": False,
+            "node_selector": "rack == 'b'", "disable_bgp_export": True}}},
+        {"node_cidr": "192.0.2.0/24"},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [plan.SERVED, plan.STORED])
+@pytest.mark.parametrize(("calico", "network"), CASES)
+def test_every_object_is_what_its_definition_says(
+    calico: dict[str, Any], network: dict[str, Any], version: str
+) -> None:
+    settings, found = planned(calico, **network)
+    rendered = [
+        plan.installation(settings, found, ""),
+        plan.api_server(),
+        *(plan.ip_pool(pool, version) for pool in plan.pools(settings, found.network)),
+    ]
+    for known in filter(None, (schemas.OWN, schemas.definitions())):
+        for one in rendered:
+            assert schemas.wrong(one, known) == [], one["kind"]
+
+
+def test_a_definition_refuses_what_it_does_not_know() -> None:
+    settings, found = planned()
+    one = plan.installation(settings, found, "")
+    one["spec"]["calicoNetwork"]["mtuu"] = 1
+    for known in filter(None, (schemas.OWN, schemas.definitions())):
+        assert "mtuu" in schemas.wrong(one, known)[0]
+
+
+@present
+def test_every_field_of_felix_exists_in_upstreams_definition() -> None:
+    properties = schemas.definitions()["FelixConfiguration"]["properties"]
+    kinds = {str: "string", int: "integer", bool: "boolean"}
+    assert {name: properties[name]["type"] for name in FELIX} == {
+        name: kinds[kind] for name, kind in FELIX.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("network", "mtu"),
+    [
+        ({}, 1450),
+        ({"encapsulation": "ipip", "bgp": True}, 1480),
+        ({"encapsulation": "none", "bgp": True}, 1500),
+        ({"encapsulation": "wireguard"}, 1440),
+        ({"mtu": 9001}, 8951),
+    ],
+)
+def test_the_mtu_is_always_said(network: dict[str, Any], mtu: int) -> None:
+    settings, found = planned(**network)
+    assert plan.installation(settings, found, "")["spec"]["calicoNetwork"]["mtu"] == mtu
+
+
+def test_the_address_is_never_the_first_one_found() -> None:
+    overlay = {"transport": "wg0"}
+    assert plan.autodetection(Network(**overlay)) == {"interface": "^wg0$"}
+    assert plan.autodetection(Network(node_cidr="192.0.2.0/24")) == {"cidrs": ["192.0.2.0/24"]}
+    assert plan.autodetection(Network()) == {"kubernetes": "NodeInternalIP"}
+
+
+@pytest.mark.parametrize(("nodes", "replicas"), [(1, 1), (3, 3), (60, 3), (1000, 5), (9000, 20)])
+def test_typha_by_size(nodes: int, replicas: int) -> None:
+    assert plan.typha_replicas(nodes) == replicas
+
+
+def test_typha_comes_with_size_or_when_it_is_asked_for() -> None:
+    by_manifest = Calico(install="manifest")
+    assert files(by_manifest, Network(), 49) == ("calico.yaml",)
+    assert files(by_manifest, Network(), 50) == ("calico-typha.yaml",)
+    assert files(by_manifest, Network(typha=True), 3) == ("calico-typha.yaml",)
+    assert files(Calico(), Network(), 500)[0] == "operator-crds.yaml"
+
+
+OVERLAY = {
+    "overlay_cidr": "10.200.0.0/24", "hubs": ["w1"], "accept_single_hub": True, "port": 4789,
+    "nodes": {name: {"address": f"10.200.0.{n}", "endpoint": f"192.0.2.{n}:4789"}
+              for n, name in enumerate(("w1", "w2"), 1)},
+}  # fmt: skip
+V4 = "10.244.0.0/16"
+
+
+@pytest.mark.parametrize(
+    ("calico", "network", "sentence"),
+    [
+        ({}, {"cni": "flannel"}, "network.cni: Calico is to be installed (got 'flannel')"),
+        ({}, {"pod_mtu": 1500}, "network.pod_mtu: larger than its path leaves"),
+        ({}, {"encapsulation": "ipip"}, "network.bgp: ipip needs the routes that BGP brings"),
+        ({}, {"encapsulation": "none"}, "network.bgp: none needs the routes"),
+        ({"pools": {"a": {"cidr": "10.9.0.0/16"}}}, {}, "pools.a.cidr: outside of 10.244.0.0/16"),
+        ({"pools": {"a": {"cidr": V4}, "b": {"cidr": "10.244.8.0/24"}}}, {}, "overlaps a ("),
+        ({"pools": {"a": {"cidr": V4, "block_size": 33}}}, {}, "no block of 10.244.0.0/16 has"),
+        ({"pools": {"a": {"cidr": "10.244.0.0/24", "block_size": 23}}}, {}, "use 24 to 32"),
+        ({"pools": {"a": {"cidr": V4, "encapsulation": "vxlan"}}},
+         {"encapsulation": "none", "bgp": True}, "takes more of a packet than none"),
+        ({"version": "v3.30.3"}, {}, "calico.sums.operator-crds.yaml: no sha256 for v3.30.3"),
+        ({"dataplane": "nftables"}, {}, "calico.dataplane: kube_proxy.mode is iptables"),
+        ({}, {}, "calico.felix.vxlanPort: the overlay wg0 listens there (got 4789)"),
+    ],
+)  # fmt: skip
+def test_bad_input(calico: dict[str, Any], network: dict[str, Any], sentence: str) -> None:
+    more = {"wireguard": {"overlays": {"wg0": OVERLAY}}, "kube_proxy": {"mode": "iptables"}}
+    assert sentence in "\n".join(map(str, problems(fleet(calico, more, **network))))
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ({"version": "3.32"}, "not a release: '3.32'; write it as v3.32.1"),
+        ({"sums": {"calico.yaml": "abc"}}, "not a sha256"),
+        ({"felix": {"iptablesRefreshIntervall": "60s"}}, "did you mean 'iptablesRefreshInterval'?"),
+        ({"felix": {"maxIpsetSize": "many"}}, "maxIpsetSize: not int: 'many'"),
+        ({"pools": {"A_": {"cidr": V4}}}, "not a name of an object"),
+    ],
+)
+def test_bad_values(section: dict[str, Any], sentence: str) -> None:
+    _, found = read_section("w1", section, Calico)
+    assert sentence in "\n".join(f"{p.what}; {p.do}" for p in found)
+
+
+# -- manifests
+
+
+def test_a_folder_is_used_only_with_the_right_sum(tmp_path: Path) -> None:
+    data = b"kind: A\n"
+    (tmp_path / "v1.2.3").mkdir()
+    (tmp_path / "v1.2.3/a.yaml").write_bytes(data)
+    right = hashlib.sha256(data).hexdigest()
+    options = {"version": "v1.2.3", "source": str(tmp_path)}
+    assert manifests.text("a.yaml", wanted=right, **options) == data
+    with pytest.raises(ManifestError, match="is not the file that was checked"):
+        manifests.text("a.yaml", wanted="0" * 64, **options)
+    with pytest.raises(ManifestError, match=r"no b\.yaml in"):
+        manifests.text("b.yaml", wanted=right, **options)
+
+
+def test_the_cache_is_used_only_with_the_right_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fetched: list[str] = []
+    answers = {"good": b"kind: A\n", "bad": b"kind: B\n"}
+
+    def fetch(url: str) -> bytes:
+        fetched.append(url)
+        return answers[url.split("/")[-2]]
+
+    monkeypatch.setattr(manifests, "_fetch", fetch)
+    right = hashlib.sha256(answers["good"]).hexdigest()
+
+    def get(place: str) -> bytes:
+        return manifests.text(
+            "a.yaml", version="v1.2.3", wanted=right, source=f"https://x.example/{place}"
+        )
+
+    with pytest.raises(ManifestError):
+        get("bad")
+    assert list(tmp_path.rglob("a.yaml")) == []
+    assert get("good") == get("bad") == answers["good"]
+    assert len(fetched) == 2
+    next(tmp_path.rglob("a.yaml")).write_bytes(b"kind: C\n")
+    assert get("good") == answers["good"]
+    assert len(fetched) == 3
+
+
+def test_images_of_upstream_move_and_others_stay() -> None:
+    data = b"spec: {c: [{image: 'quay.io/calico/node:v1'}, {image: 'other.example/a:1'}]}\n"
+    found = manifests.objects(data, "mirror.example/x/")
+    assert [one["image"] for one in found[0]["spec"]["c"]] == [
+        "mirror.example/x/calico/node:v1", "other.example/a:1",
+    ]  # fmt: skip
+
+
+@present
+@pytest.mark.parametrize(("version", "name"), [(v, name) for v in SUMS for name in SUMS[v]])
+def test_the_sums_are_those_of_upstreams_files(version: str, name: str) -> None:
+    folder = str(upstream("calico"))
+    assert manifests.text(name, version=version, wanted=SUMS[version][name], source=folder)
+
+
+# -- the plain manifest
+
+
+@present
+@pytest.mark.parametrize("bgp", [True, False])
+def test_the_plain_manifest_has_the_values_of_the_plan(bgp: bool) -> None:
+    kind = "ipip" if bgp else "vxlan"
+    settings, found = planned({"install": "manifest"}, encapsulation=kind, bgp=bgp)
+    data = upstream("calico/v3.32.1/calico-typha.yaml").read_bytes()
+    theirs = manifests.objects(data, None)
+    ours = plain.objects(theirs, settings, found, proxy_mode="nftables", nodes=400)
+    changed = [a for a, b in zip(ours, theirs, strict=True) if a != b]
+    by_kind = {one["kind"]: one for one in changed}
+    assert sorted(by_kind) == ["ConfigMap", "DaemonSet", "Deployment"]
+    assert by_kind["Deployment"]["spec"]["replicas"] == 3
+    config = by_kind["ConfigMap"]["data"]
+    assert config["veth_mtu"] == ("1480" if bgp else "1450")
+    assert config["calico_backend"] == ("bird" if bgp else "vxlan")
+    container = by_kind["DaemonSet"]["spec"]["template"]["spec"]["containers"][0]
+    values = {one["name"]: one.get("value") for one in container["env"]}
+    assert len(values) == len(container["env"])
+    assert values["CALICO_IPV4POOL_IPIP"] == ("Always" if bgp else "Never")
+    assert values["CALICO_IPV4POOL_VXLAN"] == ("Never" if bgp else "Always")
+    assert values["CALICO_IPV4POOL_CIDR"] == V4
+    assert values["IP_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
+    assert values["FELIX_NFTABLESMODE"] == "Enabled"
+    assert ("-bird-live" in container["livenessProbe"]["exec"]["command"]) is bgp
+
+
+def test_pools_are_compared_whatever_wrote_them() -> None:
+    wanted = plan.pools(Calico(), Network(**NETWORK))
+    spec = {"cidr": V4, "blockSize": 26, "ipipMode": "Never", "vxlanMode": "Always"}
+    live = [{"metadata": {"name": "default-ipv4-ippool"}, "spec": spec}]
+    assert list(guard.pool_refusals(wanted, live)) == []
+    # the modes left out mean Never
+    bare = [{"metadata": {"name": "default-ipv4-ippool"}, "spec": {"cidr": V4}}]
+    assert "encapsulation is none" in "".join(guard.pool_refusals(wanted, bare))
+    other = {"metadata": {"name": "x"}, "spec": {"cidr": "10.9.0.0/16"}}
+    assert "is not in the plan" in "".join(guard.pool_refusals(wanted, [other]))
+    off = {"metadata": {"name": "x"}, "spec": {"cidr": "10.9.0.0/16", "disabled": True}}
+    assert list(guard.pool_refusals(wanted, [off])) == []
