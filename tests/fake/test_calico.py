@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,24 +10,18 @@ from typing import Any
 import pytest
 import yaml
 from pyinfra.connectors.fake import FakeConnector
-from pyinfra.connectors.util import CommandOutput, OutputLine
 from tests.fake.cluster import Cluster
+from tests.fake.cni_world import World
 from tests.fake.world import Clock, Run, run_on
 
 from underlay.errors import ClusterError, ManifestError
-from underlay.facts.script import MARK
 from underlay.features.calico import deploy
-from underlay.features.preflight.snapshot import END
 from underlay.operations import cluster_objects
 
 NAMES = ("@fake/cp1", "@fake/w1")
 NETWORK: dict[str, Any] = {
     "cni": "calico", "pod_cidr": "10.244.0.0/16", "mtu": 1500, "encapsulation": "vxlan",
 }  # fmt: skip
-READINGS = (
-    "devices", "files", "plugins", "bridge-nf", "subnet", "pods", "ways", "neighbours", "offload",
-    "rule", "tools",
-)  # fmt: skip
 CRDS = ("installations.operator.tigera.io", "apiservers.operator.tigera.io")
 
 
@@ -93,24 +86,12 @@ class Operated(Cluster):
 
 
 @dataclass
-class World:
+class Calico(World):
     """Nodes, their cluster, and a folder with manifests."""
 
-    folder: Path
+    folder: Path = Path()
     cluster: Operated = field(default_factory=Operated)
-    readings: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
-
-    def answer(self, host: str, command: str) -> tuple[bool, CommandOutput]:
-        """What a host's shell gives."""
-        if "iptables-save" in command:
-            lines = [END]
-        else:
-            assert f"{MARK}bridge-nf" in shlex.split(command)[-1]
-            own = self.readings.get(host, {})
-            lines = [t for name in READINGS for t in (f"{MARK}{name}", *own.get(name, []))]
-            lines.append(f"{MARK}end")
-        return True, CommandOutput([OutputLine("stdout", line) for line in lines])
 
     def file(self, name: str, found: list[dict[str, Any]]) -> None:
         """Put a manifest into the folder, and pin its sum."""
@@ -133,9 +114,10 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calico:
     """Two nodes and no CNI."""
-    found = World(tmp_path)
+    found = Calico(folder=tmp_path)
+    found.ready = {"files": ["10-calico.conflist"]}
     found.file("operator-crds.yaml", DEFINITIONS)
     found.file("tigera-operator.yaml", OPERATOR)
     monkeypatch.setattr(
@@ -150,7 +132,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 TUNED = {"felix": {"iptablesRefreshInterval": "60s"}, "metrics": True}
 
 
-def test_definitions_then_operator_then_installation_then_felix_then_nothing(world: World) -> None:
+def test_definitions_then_operator_then_installation_then_felix_then_nothing(world: Calico) -> None:
     assert world.install(TUNED).failed == set()
     assert world.cluster.writes == [
         *(f"apply CustomResourceDefinition {name}" for name in CRDS),
@@ -168,7 +150,7 @@ def test_definitions_then_operator_then_installation_then_felix_then_nothing(wor
     assert (again.failed, again.operations, world.cluster.writes) == (set(), 0, [])
 
 
-def test_safe_changes_are_made(world: World) -> None:
+def test_safe_changes_are_made(world: Calico) -> None:
     assert world.install().failed == set()
     world.cluster.calls.clear()
     pools = {"default-ipv4-ippool": {"cidr": "10.244.0.0/16", "nat_outgoing": False}}
@@ -193,7 +175,7 @@ def test_safe_changes_are_made(world: World) -> None:
     ],
 )  # fmt: skip
 def test_what_calico_cannot_change_is_refused(
-    world: World, calico: dict[str, Any], network: dict[str, Any], sentence: str
+    world: Calico, calico: dict[str, Any], network: dict[str, Any], sentence: str
 ) -> None:
     assert world.install().failed == set()
     before = world.cluster.state()
@@ -203,20 +185,20 @@ def test_what_calico_cannot_change_is_refused(
     assert world.cluster.state() == before
 
 
-def test_a_wrong_sum_is_refused_before_anything(world: World) -> None:
+def test_a_wrong_sum_is_refused_before_anything(world: Calico) -> None:
     (world.folder / "tigera-operator.yaml").write_text("kind: Other\n")
     with pytest.raises(ManifestError, match="do not use it"):
         world.install()
     assert world.cluster.writes == []
 
 
-def test_flannel_is_not_replaced(world: World) -> None:
+def test_flannel_is_not_replaced(world: Calico) -> None:
     world.cluster.put(_workload("DaemonSet", "kube-flannel-ds", "kube-flannel", "flannel:v1.0.0"))
     with pytest.raises(ClusterError, match="migration controller"):
         world.install()
 
 
-def test_kube_proxy_in_nftables_needs_calico_in_nftables(world: World) -> None:
+def test_kube_proxy_in_nftables_needs_calico_in_nftables(world: Calico) -> None:
     proxy = {
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
@@ -239,7 +221,7 @@ def test_kube_proxy_in_nftables_needs_calico_in_nftables(world: World) -> None:
     ],
 )
 def test_one_node_with_another_cni_stops_everything(
-    world: World, readings: dict[str, list[str]]
+    world: Calico, readings: dict[str, list[str]]
 ) -> None:
     world.readings["@fake/w1"] = readings
     assert world.install().failed == set(NAMES)
@@ -247,7 +229,7 @@ def test_one_node_with_another_cni_stops_everything(
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_a_failure_at_any_write_takes_everything_back(world: World, number: int) -> None:
+def test_a_failure_at_any_write_takes_everything_back(world: Calico, number: int) -> None:
     before = world.cluster.state()
     seen: list[str] = []
 
@@ -263,7 +245,7 @@ def test_a_failure_at_any_write_takes_everything_back(world: World, number: int)
     assert world.install(TUNED).failed == set()
 
 
-def test_pods_that_do_not_come_up_take_a_change_back(world: World) -> None:
+def test_pods_that_do_not_come_up_take_a_change_back(world: Calico) -> None:
     assert world.install().failed == set()
     before = world.installation["mtu"]
     world.cluster.ready = lambda found: world.installation["mtu"] == before
@@ -271,7 +253,7 @@ def test_pods_that_do_not_come_up_take_a_change_back(world: World) -> None:
     assert world.installation["mtu"] == before
 
 
-def test_images_come_from_a_mirror(world: World) -> None:
+def test_images_come_from_a_mirror(world: Calico) -> None:
     assert world.install({"registry": "mirror.example/calico"}).failed == set()
     found = world.cluster.objects["Deployment", "tigera-operator", "tigera-operator"]
     assert found["spec"]["template"]["spec"]["containers"][0]["image"] == (

@@ -3,78 +3,39 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyinfra.connectors.fake import FakeConnector
-from pyinfra.connectors.util import CommandOutput, OutputLine
 from tests.fake.cluster import Cluster
+from tests.fake.cni_world import World
 from tests.fake.world import Clock, Run, run_on
 
 from underlay.errors import ClusterError
-from underlay.facts.script import MARK
 from underlay.features.flannel import deploy
-from underlay.features.preflight.snapshot import END
 from underlay.operations import cluster_objects
 
 NAMES = ("@fake/cp1", "@fake/w1", "@fake/w2")
 NETWORK: dict[str, Any] = {"cni": "flannel", "pod_cidr": "10.244.0.0/16", "mtu": 1500}
-READINGS = (
-    "devices", "files", "plugins", "bridge-nf", "subnet", "pods", "ways", "neighbours", "offload",
-    "rule", "tools",
-)  # fmt: skip
-
-
-@dataclass
-class World:
-    """Nodes and their cluster. changed: host -> the script that its device got."""
-
-    cluster: Cluster = field(default_factory=Cluster)
-    readings: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    changed: dict[str, str] = field(default_factory=dict)
-    backed_up: list[str] = field(default_factory=list)
-
-    def answer(self, host: str, command: str) -> tuple[bool, CommandOutput]:
-        """What a host's shell gives."""
-        text = shlex.split(command)[-1]
-        if f"{MARK}bridge-nf" in text:
-            found: dict[str, list[str]] = {
-                **{name: [] for name in READINGS},
-                **READY,
-                **self.readings.get(host, {}),
-            }
-            lines = [line for name in READINGS for line in (f"{MARK}{name}", *found[name])]
-            return True, _lines([*lines, f"{MARK}end"])
-        if "iptables-save" in command:
-            self.backed_up.append(host)
-            return True, _lines([END])
-        assert text.startswith("set -e"), text
-        self.changed[host] = text
-        return True, _lines([])
-
-
-READY = {
-    "plugins": ["bridge", "host-local", "portmap"],
-    "bridge-nf": ["1", "1"],
-    "files": ["10-flannel.conflist"],
-}
-
-
-def _lines(found: list[str]) -> CommandOutput:
-    return CommandOutput([OutputLine("stdout", line) for line in found])
 
 
 def _device(mtu: int) -> list[str]:
     return [json.dumps([{"ifname": "flannel.1", "mtu": mtu, "txqlen": 1000, "addr_info": []}])]
 
 
+@dataclass
+class Flannel(World):
+    """The nodes, and their cluster in memory."""
+
+    cluster: Cluster = field(default_factory=Cluster)
+
+
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Flannel:
     """Three nodes with a block each, and no CNI."""
-    found = World()
+    found = Flannel()
     for number, name in enumerate(NAMES):
         found.cluster.put(
             {
@@ -97,14 +58,14 @@ def install(flannel: dict[str, Any] | None = None, **network: Any) -> Run:
     return run_on(list(NAMES), deploy.install, data)
 
 
-def net_conf(world: World) -> dict[str, Any]:
+def net_conf(world: Flannel) -> dict[str, Any]:
     """The live net-conf.json."""
     config = world.cluster.objects["ConfigMap", "kube-flannel", "kube-flannel-cfg"]
     found: dict[str, Any] = json.loads(config["data"]["net-conf.json"])
     return found
 
 
-def test_install_then_nothing(world: World, tmp_path: Path) -> None:
+def test_install_then_nothing(world: Flannel, tmp_path: Path) -> None:
     assert install().failed == set()
     assert [call.split()[1] for call in world.cluster.writes] == [
         "Namespace", "ClusterRole", "ClusterRoleBinding", "ServiceAccount", "ConfigMap",
@@ -119,7 +80,7 @@ def test_install_then_nothing(world: World, tmp_path: Path) -> None:
 
 
 def test_a_new_mtu_reaches_the_config_map_and_the_device_and_old_pods_are_told(
-    world: World, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    world: Flannel, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert install().failed == set()
     world.cluster.put(
@@ -155,7 +116,7 @@ def test_a_new_mtu_reaches_the_config_map_and_the_device_and_old_pods_are_told(
     ],
 )
 def test_what_flannel_cannot_change_is_refused_with_the_supported_way(
-    world: World, flannel: dict[str, Any], network: dict[str, Any], sentence: str
+    world: Flannel, flannel: dict[str, Any], network: dict[str, Any], sentence: str
 ) -> None:
     assert install().failed == set()
     before = world.cluster.state()
@@ -166,7 +127,7 @@ def test_what_flannel_cannot_change_is_refused_with_the_supported_way(
     assert world.cluster.state() == before
 
 
-def test_another_cni_is_refused(world: World) -> None:
+def test_another_cni_is_refused(world: Flannel) -> None:
     world.cluster.put(
         {
             "apiVersion": "apps/v1", "kind": "DaemonSet",
@@ -194,7 +155,7 @@ def test_another_cni_is_refused(world: World) -> None:
     ],
 )  # fmt: skip
 def test_one_node_that_lacks_something_stops_everything(
-    world: World, readings: dict[str, list[str]], network: dict[str, Any]
+    world: Flannel, readings: dict[str, list[str]], network: dict[str, Any]
 ) -> None:
     world.readings["@fake/w2"] = readings
     assert install(**network).failed == set(NAMES)
@@ -203,7 +164,7 @@ def test_one_node_that_lacks_something_stops_everything(
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_a_failure_at_any_write_takes_everything_back(world: World, number: int) -> None:
+def test_a_failure_at_any_write_takes_everything_back(world: Flannel, number: int) -> None:
     before = world.cluster.state()
     writes: list[str] = []
 
@@ -220,7 +181,7 @@ def test_a_failure_at_any_write_takes_everything_back(world: World, number: int)
     assert install().failed == set()
 
 
-def test_pods_that_do_not_come_up_take_a_change_back(world: World) -> None:
+def test_pods_that_do_not_come_up_take_a_change_back(world: Flannel) -> None:
     assert install().failed == set()
     before = net_conf(world)
     world.cluster.ready = lambda found: (
@@ -236,7 +197,7 @@ def test_pods_that_do_not_come_up_take_a_change_back(world: World) -> None:
     assert net_conf(world)["Backend"]["MTU"] == 1400
 
 
-def test_a_field_of_another_manager_is_named_and_taken_only_when_told(world: World) -> None:
+def test_a_field_of_another_manager_is_named_and_taken_only_when_told(world: Flannel) -> None:
     assert install().failed == set()
     key = ("ConfigMap", "kube-flannel", "kube-flannel-cfg")
     found = world.cluster.objects[key]
@@ -248,7 +209,7 @@ def test_a_field_of_another_manager_is_named_and_taken_only_when_told(world: Wor
     assert net_conf(world)["EnableNFTables"] is False
 
 
-def test_addresses_become_annotations_of_the_nodes(world: World) -> None:
+def test_addresses_become_annotations_of_the_nodes(world: Flannel) -> None:
     public = {"@fake/w1": "203.0.113.7"}
     assert install({"public_ips": public}).failed == set()
     meta = world.cluster.objects["Node", "", "@fake/w1"]["metadata"]
@@ -256,13 +217,13 @@ def test_addresses_become_annotations_of_the_nodes(world: World) -> None:
     assert "annotations" not in world.cluster.objects["Node", "", "@fake/w2"]["metadata"]
 
 
-def test_a_node_without_a_block_is_refused(world: World) -> None:
+def test_a_node_without_a_block_is_refused(world: Flannel) -> None:
     world.cluster.objects["Node", "", "@fake/w1"]["spec"] = {}
     with pytest.raises(ClusterError, match=r"no block of 10\.244\.0\.0/16; start kube-controller"):
         install()
 
 
-def test_the_device_is_tuned_and_stays_so(world: World) -> None:
+def test_the_device_is_tuned_and_stays_so(world: Flannel) -> None:
     tools = ["/usr/sbin/ethtool", "/usr/bin/udevadm"]
     off = "tx-checksum-ip-generic"
     world.readings = {

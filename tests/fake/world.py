@@ -394,10 +394,20 @@ def run(world: World, deploy: Callable[[], object], settings: dict[str, object])
     return run_on(list(world.nodes), deploy, {"kube_proxy": settings})
 
 
-def run_on(names: list[str], deploy: Callable[[], object], settings: dict[str, object]) -> Run:
-    """The same on any hosts; settings: section -> its values, the same for all of them."""
+def run_on(
+    names: list[str],
+    deploy: Callable[[], object],
+    settings: dict[str, object],
+    own: dict[str, dict[str, object]] | None = None,
+) -> Run:
+    """The same on any hosts; settings: section -> its values, the same for all of them.
+
+    own: host -> what it has in place of that.
+    """
     data = {**settings, "fake_delay": 0, "fake_delay_jitter": 0}
-    hosts: list[tuple[str, dict[str, object]]] = [(name, {}) for name in names]
+    hosts: list[tuple[str, dict[str, object]]] = [
+        (name, (own or {}).get(name, {})) for name in names
+    ]
     inventory = Inventory((hosts, data))  # type: ignore[no-untyped-call]
     state = State()
     config = Config()  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ import pytest
 from tests import schemas
 from tests.upstream import upstream
 
+from underlay.cluster.objects import kind_of
 from underlay.errors import ManifestError
 from underlay.features import all_sections
 from underlay.features.address_plan import Plan, plan_of
@@ -224,8 +225,10 @@ def test_the_cache_is_used_only_with_the_right_sum(
 
 
 def test_images_of_upstream_move_and_others_stay() -> None:
-    data = b"spec: {c: [{image: 'quay.io/calico/node:v1'}, {image: 'other.example/a:1'}]}\n"
+    images = b"[{image: 'quay.io/calico/node:v1'}, {image: 'other.example/a:1'}]"
+    data = b"spec: {c: " + images + b"}\nstatus: {x: 1}\n"
     found = manifests.objects(data, "mirror.example/x/")
+    assert set(found[0]) == {"spec"}
     assert [one["image"] for one in found[0]["spec"]["c"]] == [
         "mirror.example/x/calico/node:v1", "other.example/a:1",
     ]  # fmt: skip
@@ -236,6 +239,14 @@ def test_images_of_upstream_move_and_others_stay() -> None:
 def test_the_sums_are_those_of_upstreams_files(version: str, name: str) -> None:
     folder = str(upstream("calico"))
     assert manifests.text(name, version=version, wanted=SUMS[version][name], source=folder)
+
+
+@present
+@pytest.mark.parametrize("version", SUMS)
+def test_every_object_of_upstream_is_of_a_kind_that_can_be_applied(version: str) -> None:
+    for name in SUMS[version]:
+        for one in manifests.objects(upstream(f"calico/{version}/{name}").read_bytes(), None):
+            assert kind_of(one["apiVersion"], one["kind"]).name == one["kind"]
 
 
 # -- the plain manifest

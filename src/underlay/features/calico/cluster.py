@@ -91,6 +91,7 @@ def read(fleet: Fleet, api: Api) -> Side:
         now.append(installation)
         now += [plan.api_server()] if settings.api_server else []
     later = cluster_objects.compare(api, _later(settings, planned, version), settings.take_over)
+    stop("Calico", list(guard.server_refusals(now, api.version())))
     now, crds = _without_known(api, now)
     compared = cluster_objects.compare(api, [*crds, *now], settings.take_over)
     stop("Calico", [*compared.refusals, *later.refusals])

@@ -19,6 +19,9 @@ NEW_POOL = (
     "supported way: add a second pool, disable the first, make the pods again, then delete it"
     " (docs/calico.md)"
 )
+#: The minor version from which a server takes `x-kubernetes-validations`.
+RULES_SINCE = 25
+
 #: Fields of Installation.spec.calicoNetwork that Calico cannot change under running pods.
 _FIXED = {
     "bgp": "routes of running pods would go",
@@ -117,6 +120,24 @@ def _version(found: Object) -> tuple[int, ...]:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.removeprefix("v").split(".")))
+
+
+def server_refusals(found: Iterable[Object], version: str) -> Iterator[str]:
+    """Definitions with rules (CEL) need a server that knows them; version: v1.30.2."""
+    match = re.match(r"v?1\.(\d+)", version)
+    if match is None or int(match[1]) >= RULES_SINCE:
+        return
+    if any(one["kind"] == "CustomResourceDefinition" and _has_rules(one) for one in found):
+        yield (
+            f"the definitions of this release need Kubernetes 1.{RULES_SINCE} and this is"
+            f" {version}; upgrade it first"
+        )
+
+
+def _has_rules(found: object) -> bool:
+    if isinstance(found, Mapping):
+        return "x-kubernetes-validations" in found or any(map(_has_rules, found.values()))
+    return isinstance(found, list) and any(map(_has_rules, found))
 
 
 def proxy_refusals(wanted: str, mode: str) -> Iterator[str]:

@@ -74,9 +74,16 @@ def _checked(found: bytes, wanted: str, where: str) -> bytes:
 
 
 def objects(found: bytes, registry: str | None) -> list[dict[str, Any]]:
-    """The objects of a manifest, images from `registry` in place of upstream's."""
+    """The objects of a manifest, images from `registry` in place of upstream's.
+
+    Without `status`, which some definitions of upstream carry and the server owns.
+    """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    every = [one for one in yaml.load_all(found, loader) if one]
+    every = [
+        {key: value for key, value in one.items() if key != "status"}
+        for one in yaml.load_all(found, loader)
+        if one
+    ]
     return [_moved(one, registry) for one in every] if registry else every
 
 
