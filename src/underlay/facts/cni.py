@@ -76,7 +76,7 @@ def readings(plugins: str, device: str, rule: str, nodes: Iterable[str]) -> dict
     """The shell text of each reading.
 
     plugins: folder of the plugins; device: whose offloads are read; rule: path of our udev rule;
-    nodes: addresses of other nodes, each asked for an echo so that the kernel looks for its MAC.
+    nodes: addresses of other nodes, each sent a packet so that the kernel looks for its MAC.
     """
     others = " ".join(shlex.quote(address) for address in nodes)
     return {
@@ -89,7 +89,9 @@ def readings(plugins: str, device: str, rule: str, nodes: Iterable[str]) -> dict
         # every container runtime of Kubernetes keeps the namespaces of its sandboxes here
         "pods": "for n in $(ls /run/netns); do ip -n $n -j addr show dev eth0; echo; done",
         "ways": (
-            f"for a in {others}; do ping -n -c 1 -W 2 $a >/dev/null & done; wait;"
+            # a datagram asks for the MAC as well, where there is no ping
+            f"for a in {others}; do {{ bash -c 'echo > /dev/udp/$0/9' $a; ping -n -c 1 -W 2 $a ||"
+            " sleep 1; } >/dev/null & done; wait;"
             f" for a in {others}; do ip -j route get $a; echo; done"
         )
         if others
