@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from underlay.features import (
-from underlay.features import (
     calico,
-)
     flannel,
     kernel_modules,
     kube_proxy,
     preflight,
-from underlay.features import (
     route_reflectors,
-)
     sysctl,
     wireguard,
 )
