@@ -57,7 +57,8 @@ class Network(Section):
     Calico's; bgp: Calico's BIRD; typha: Calico's fan-out; mtu: of the path between the nodes, None
     for what their interfaces say; esp: IPsec on that path; transport: the WireGuard overlay beneath
     the CNI; pod_mtu: what pods must get, None for what is left; remote_cidrs: name ->
-    network of other clusters, sites and IPsec selectors; node_local_dns: address of NodeLocal DNSCache.
+    network of other clusters, sites and IPsec selectors; node_local_dns:
+    address of NodeLocal DNSCache.
     """
 
     KEY: ClassVar[str] = "network"
