@@ -1,0 +1,5 @@
+"""Install flannel, or bring the one that runs to the plan."""
+
+from underlay.features.flannel.deploy import install
+
+install()
