@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 def command(*, inventory_file: str, data: tuple[str, ...], as_json: bool) -> None:
     """Show each node's chain underlay, tunnel, CNI, pods; no host is asked.
 
+    \b
+    underlay plan inventory.py
+    underlay plan inventory.py --json
+
     A plan that cannot work is refused with every problem, and exit code 2.
     """
     found = inventory.load(inventory_file, parsed(data))

@@ -40,7 +40,10 @@ Encapsulation = Literal[
 
 
 class Esp(Part):
-    """ESP in tunnel mode on the way between nodes: its cipher, and whether UDP carries it."""
+    """ESP in tunnel mode on the way between nodes.
+
+    cipher: of the child SAs; nat_t: whether UDP carries it.
+    """
 
     cipher: Annotated[str, AfterValidator(_cipher)]
     nat_t: bool = False

@@ -21,7 +21,12 @@ PoolEncapsulation = Literal["none", "vxlan", "vxlan-cross-subnet", "ipip", "ipip
 
 
 class Pool(Part):
-    """One IP pool. block_size: bits of a block; encapsulation: None for `network`'s."""
+    """One IP pool.
+
+    cidr: its addresses; block_size: bits of a block; encapsulation: None for `network`'s;
+    nat_outgoing: masquerade what leaves all pools; node_selector: nodes that take blocks of it;
+    disable_bgp_export: tell no BGP peer of it.
+    """
 
     cidr: Cidr
     block_size: int | None = Field(default=None, ge=20, le=128)

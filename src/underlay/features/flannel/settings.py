@@ -25,14 +25,15 @@ _INTERFACE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}")
 class Flannel(Section):
     """flannel of the cluster.
 
-    registry: where its images are; vni, port: of VXLAN; wireguard_*: of that backend; keepalive_s:
-    0 for none; interface, interface_regex, can_reach: flannel's own ways to choose the interface;
-    by_node_address: choose it by network.address of each host; public_ips: host -> address that
-    others reach it at, behind NAT; nftables: flannel's rules in nft (experimental there); ip_masq:
-    masquerade what leaves the pod network; cni_bin: folder of the plugins on the nodes;
-    tx_queue_length, offload: of the VXLAN device, offload: ethtool feature -> on; accept_cni_files:
-    files in /etc/cni/net.d of others that may stay; take_over: field managers whose fields become
-    ours; wait_s: for all pods of flannel.
+    version: a release that a template was compared with; registry: where its images are; vni, port:
+    of VXLAN; wireguard_port, wireguard_port_v6, wireguard_mode: of the backend wireguard, its ports
+    and whether both families share a tunnel; keepalive_s: 0 for none; interface, interface_regex,
+    can_reach: flannel's own ways to choose the interface; by_node_address: choose it by
+    network.address of each host; public_ips: host -> address that others reach it at, behind NAT;
+    nftables: flannel's rules in nft (experimental there); ip_masq: masquerade what leaves the pod
+    network; cni_bin: folder of the plugins on the nodes; tx_queue_length, offload: of the VXLAN
+    device, offload: ethtool feature -> on; accept_cni_files: files in /etc/cni/net.d of others that
+    may stay; take_over: field managers whose fields become ours; wait_s: for all pods of flannel.
     """
 
     KEY: ClassVar[str] = "flannel"
