@@ -12,8 +12,8 @@ from tests.fake import world as fake_world
 from tests.fake.calico import Calico
 from tests.fake.world import Clock, Run, run_on
 
-from underlay.cluster import lease
-from underlay.features.route_reflectors import deploy, nodes, proof, status, writes
+from underlay.cluster import drain, lease
+from underlay.features.route_reflectors import deploy, proof, status, writes
 from underlay.features.route_reflectors.deploy import reflect
 from underlay.features.route_reflectors.store import STORAGE
 from underlay.operations import kube_proxy
@@ -37,7 +37,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> MakeCalico:
         )
         monkeypatch.setattr(deploy, "api_of", lambda state, settings: world)
         clock = Clock()
-        for module in (nodes, proof, status, writes, kube_proxy, lease):
+        for module in (drain, proof, status, writes, kube_proxy, lease):
             monkeypatch.setattr(module, "time", clock)
         return world
 

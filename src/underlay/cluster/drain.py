@@ -34,10 +34,12 @@ class Pod:
     why: str = ""
 
 
-def set_schedulable(api: Api, node: str, on: bool, marks: Mapping[str, str | None]) -> None:
+def set_schedulable(
+    api: Api, node: str, on: bool, marks: Mapping[str, str | None] | None = None
+) -> None:
     """Uncordon or cordon, annotations in the same write; None removes one."""
-    meta = {"annotations": dict(marks)}
-    api.merge(NODE, node, {"metadata": meta, "spec": {"unschedulable": None if on else True}})
+    meta = {"metadata": {"annotations": dict(marks)}} if marks else {}
+    api.merge(NODE, node, {**meta, "spec": {"unschedulable": None if on else True}})
 
 
 def pods(api: Api, node: str) -> tuple[Pod, ...]:

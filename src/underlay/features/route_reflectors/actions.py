@@ -12,9 +12,10 @@ from dataclasses import replace
 from pyinfra.api.host import Host
 from pyinfra.api.state import State as RunState
 
+from underlay.cluster import drain
 from underlay.cluster.lease import Lease
 from underlay.errors import ClusterError
-from underlay.features.route_reflectors import gate, nodes, plan, view, writes
+from underlay.features.route_reflectors import gate, plan, writes
 from underlay.features.route_reflectors.job import Job, Snapshot
 from underlay.features.route_reflectors.plan import State
 from underlay.features.route_reflectors.proof import proved
@@ -85,16 +86,17 @@ def clear(state: RunState, host: Host, job: Job) -> bool:
 
 def _clear(host: Host, job: Job) -> str:
     for name in job.change.nodes:
-        patiently(host, lambda n=name: nodes.set_schedulable(  # type: ignore[misc]
+        patiently(host, lambda n=name: drain.set_schedulable(  # type: ignore[misc]
             job.api, n, on=False), writes.soon(job))  # fmt: skip
         if job.settings.loaded == "drain":
-            sentence = nodes.drain(
+            sentence = drain.drain(
                 job.api, name, seconds=job.settings.drain_seconds,
+                setting="route_reflectors.drain_seconds",
                 tell=lambda text: host.log(f"{host.name}: {text}"),
             )  # fmt: skip
             if sentence:
                 return sentence
-        elif left := patiently(host, lambda n=name: view.pods(job.api, n), writes.soon(job)):  # type: ignore[misc]
+        elif left := patiently(host, lambda n=name: drain.pods(job.api, n), writes.soon(job)):  # type: ignore[misc]
             # it took one between the check and the cordon
             return f"{name}: {left[0].namespace}/{left[0].name} has come meanwhile; run it again"
     return ""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from underlay.cluster.drain import Pod
 from underlay.features.route_reflectors import plan
 from underlay.features.route_reflectors.plan import State
 from underlay.features.route_reflectors.settings import RouteReflectors
 from underlay.features.route_reflectors.spread import Graph
 from underlay.features.route_reflectors.topology import Layout
-from underlay.features.route_reflectors.view import Pod, View
+from underlay.features.route_reflectors.view import View
 
 
 def refusals(

@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.context import host, state
 
-from underlay.cluster import Api
+from underlay.cluster import Api, drain
 from underlay.cluster.of_run import GROUP, api_of
 from underlay.errors import InventoryError
 from underlay.facts.journal import Journals
@@ -62,7 +62,7 @@ def _convert() -> None:
     change = plan.change(now.state, target)
     if not change and snapshot is None:
         return
-    pods = {name: view.pods(api, name) for name in change.nodes if name in now.every}
+    pods = {name: drain.pods(api, name) for name in change.nodes if name in now.every}
     if snapshot is not None:
         # what a run that was cut short has begun to empty is not refused for what is left in it
         begun = set(snapshot.schedulable) - now.schedulable

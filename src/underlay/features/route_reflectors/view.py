@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from underlay.cluster import Api
-from underlay.cluster.objects import NODE, POD
+from underlay.cluster.objects import NODE
 from underlay.features.route_reflectors import plan
 from underlay.features.route_reflectors.plan import Mark, State
 from underlay.features.route_reflectors.store import Store
@@ -83,42 +83,3 @@ def _as_number(text: str) -> int:
 def _is_ready(node: Mapping[str, Any]) -> bool:
     conditions = (node.get("status") or {}).get("conditions") or []
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A pod on the pod network that would lose its traffic; why: what a drain would destroy."""
-
-    namespace: str
-    name: str
-    why: str = ""
-
-
-def pods(api: Api, node: str) -> tuple[Pod, ...]:
-    """The pods that a drain of this node has to move. DaemonSets' pods and finished ones are not.
-
-    A drain cannot move a pod that nobody makes anew, and empties an emptyDir.
-    """
-    found = api.list(POD, fields=f"spec.nodeName={node}")
-    return tuple(_pod(pod) for pod in found if _moves(pod))
-
-
-def _moves(pod: Mapping[str, Any]) -> bool:
-    if pod["spec"].get("hostNetwork") or pod.get("status", {}).get("phase") in _FINISHED:
-        return False
-    owners = pod["metadata"].get("ownerReferences") or []
-    mirror = "kubernetes.io/config.mirror" in (pod["metadata"].get("annotations") or {})
-    return not mirror and not any(owner["kind"] == "DaemonSet" for owner in owners)
-
-
-_FINISHED = ("Succeeded", "Failed")
-
-
-def _pod(pod: Mapping[str, Any]) -> Pod:
-    meta = pod["metadata"]
-    why = ""
-    if not meta.get("ownerReferences"):
-        why = "nobody makes it anew"
-    elif any("emptyDir" in volume for volume in pod["spec"].get("volumes") or []):
-        why = "its emptyDir would be lost"
-    return Pod(meta["namespace"], meta["name"], why)

@@ -12,6 +12,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 
 from underlay import journal
+from underlay.cluster import drain
 from underlay.features.route_reflectors import nodes, plan, view
 from underlay.features.route_reflectors.job import Job
 from underlay.features.route_reflectors.plan import Mark, State
@@ -66,7 +67,7 @@ def mesh(host: Host, job: Job, on: bool) -> None:
 def uncordon(host: Host, job: Job) -> str:
     """Let the nodes take pods that did when the snapshot was taken."""
     for name in job.run.snapshot.schedulable if job.run.snapshot else ():
-        patiently(host, lambda n=name: nodes.set_schedulable(  # type: ignore[misc]
+        patiently(host, lambda n=name: drain.set_schedulable(  # type: ignore[misc]
             job.api, n, on=True), soon(job))  # fmt: skip
     return ""
 
