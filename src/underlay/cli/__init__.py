@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "demo": ("underlay.cli.demo", "Migrate a lab cluster to IPVS and back, every command shown."),
     "init": ("underlay.cli.init", "Write a starter: inventory, settings, deploys, CI workflow."),
+    "ipsec": (
+        "underlay.cli.ipsec",
+        "IPsec links: plan, import ipsec.conf, the far side's settings.",
+    ),
     "journal": ("underlay.cli.journal", "Which changes were made where, and how far they came."),
     "plan": ("underlay.cli.plan", "Addresses and packet sizes from the underlay to the pods."),
     "preflight": ("underlay.cli.preflight", "Every check before a change, with the port matrix."),

@@ -12,6 +12,7 @@ from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
 from underlay import journal
+from underlay.facts import session
 from underlay.facts.script import ScriptFact
 from underlay.facts.wireguard_host import (
     CHANGE,
@@ -79,13 +80,6 @@ if [ -z "$e" ]; then printf 'link %s %s %s\n' "$dev" "$b" "$c"; continue; fi
 [ "$b" = "(none)" ] && b= || b=$(printf %s "$b" | sha256sum)
 printf 'peer %s %s psk=%s %s %s %s %s\n' "$dev" "$a" "${b%% *}" "$c" "$d" "$e" "$h"; done"""
 
-# under sudo the variable is gone, but an ancestor of this shell has it
-_SSH = r"""c=$SSH_CONNECTION p=$$
-while [ -z "$c" ] && [ "$p" -gt 1 ]; do
-c=$(tr '\0' '\n' < /proc/$p/environ | sed -n 's/^SSH_CONNECTION=//p')
-p=$(sed -n 's/^PPid:[^0-9]*//p' /proc/$p/status); done
-[ -n "$c" ] && { echo "$c"; set -- $c; ip route get "$1"; }"""
-
 # only the arguments that say which address or interface a program takes
 _PROGRAMS = r"""for p in kubelet flanneld; do for id in $(pidof $p); do
 echo $p $(tr '\0=' '\n\n' < /proc/$id/cmdline | grep -A 1 -E '^--(node-ip|iface)$'); done; done"""
@@ -124,7 +118,7 @@ def readings(hashed: Iterable[str]) -> dict[str, str]:
             " elif command -v nft >/dev/null; then nft list ruleset; fi"
         ),
         "ports": "cat /proc/net/udp /proc/net/udp6",
-        "ssh": _SSH,
+        "ssh": session.READING,
         "programs": _PROGRAMS,
         "journal": f"cat {shlex.quote(journal.path(CHANGE))}",
     }
@@ -140,7 +134,7 @@ def parse(found: Mapping[str, list[str]]) -> Host:
         path = f"{FOLDER}/{name}"
         files[path] = files.get(path, "") + text + "\n"
     hashes = [line.split(None, 1) for line in found["hashes"]]
-    ssh = found["ssh"][0].split() if found["ssh"] else []
+    ssh, ssh_device = session.parse(found["ssh"])
     forward = "/proc/sys/net/ipv4/ip_forward:1" in found["sysctl"]
     rules, drops = firewall(found["firewall"])
     return Host(
@@ -159,8 +153,8 @@ def parse(found: Mapping[str, list[str]]) -> Host:
         firewall=rules,
         drops=drops,
         ports=frozenset(_port(line) for line in found["ports"] if ":" in line.split()[0]),
-        ssh=(ssh[0], ssh[2]) if len(ssh) == 4 else None,
-        ssh_device=_after("dev", " ".join(found["ssh"][1:])),
+        ssh=ssh,
+        ssh_device=ssh_device,
         programs=tuple(tuple(line.split()) for line in found["programs"] if line),
         entries=journal.parse(found["journal"]),
     )

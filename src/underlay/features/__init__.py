@@ -5,6 +5,7 @@ from __future__ import annotations
 from underlay.features import (
     calico,
     flannel,
+    ipsec,
     kernel_modules,
     kube_proxy,
     preflight,
@@ -26,6 +27,7 @@ FEATURES: tuple[Feature, ...] = (
     route_reflectors.FEATURE,
     flannel.FEATURE,
     calico.FEATURE,
+    ipsec.FEATURE,
 )
 
 #: Sections that no single feature owns.

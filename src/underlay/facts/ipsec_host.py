@@ -1,0 +1,113 @@
+"""What is known of IPsec on one host; types only. No secret and no hash of one is among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from underlay import journal
+
+#: Our files on a host: what each link needs there, without secrets.
+FOLDER = "/etc/underlay/ipsec"
+#: strongSwan's own folders.
+SWANCTL = "/etc/swanctl"
+CONNECTIONS = f"{SWANCTL}/conf.d"
+CHANGE = "ipsec"
+#: Files of links as they were before a change that is not proved yet.
+BEFORE = f"{journal.ROOT}/{CHANGE}/before"
+#: Our routing table and the preference of the rule that leads there; the daemon's own is 220.
+TABLE = 218
+
+
+@dataclass(frozen=True)
+class Selectors:
+    """What a live child carries, sorted."""
+
+    local: tuple[str, ...]
+    remote: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route of our table."""
+
+    via: str
+    device: str
+    mtu: int
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One live XFRM interface."""
+
+    if_id: int
+    mtu: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host.
+
+    tools: commands that are there; version: of swanctl, "" without it; starter: the legacy daemon
+    runs; daemon_enabled, daemon_active: of unit `strongswan`; included: swanctl.conf reads conf.d;
+    algorithms: of the daemon, empty when it does not run; loaded: connections it knows;
+    associations: connection -> installed children by name; files: our texts by path; secrets: our
+    secret files by path -> octal mode; hashes: SHA-256 by path of files without secrets; enabled,
+    refreshing: our unit at boot, our timer; chains: (table, chain of ours) -> rules; order: (table,
+    chain) -> targets of its rules in order; table: our routes; ruled: a rule leads there;
+    connected: networks of own addresses; mains: routes of the main table as (to, device);
+    ike_port_taken: somebody listens on UDP 500; ssh: client and server address of this session;
+    ssh_device: where packets to that client leave; bgp: peers of live BGP sessions; pools:
+    networks that Calico does not masquerade to, None without Calico; unproved: links whose earlier
+    files are kept.
+    """
+
+    tools: frozenset[str]
+    version: str
+    starter: bool
+    daemon_enabled: bool
+    daemon_active: bool
+    included: bool
+    algorithms: frozenset[str]
+    loaded: frozenset[str]
+    associations: Mapping[str, Mapping[str, Selectors]]
+    files: Mapping[str, str]
+    secrets: Mapping[str, str]
+    hashes: Mapping[str, str]
+    enabled: bool
+    refreshing: bool
+    chains: Mapping[tuple[str, str], tuple[str, ...]]
+    order: Mapping[tuple[str, str], tuple[str, ...]]
+    table: Mapping[str, Route]
+    ruled: bool
+    interfaces: Mapping[str, Interface]
+    connected: tuple[str, ...]
+    mains: tuple[tuple[str, str], ...]
+    ip_forward: bool
+    ike_port_taken: bool
+    ssh: tuple[str, str] | None
+    ssh_device: str
+    bgp: tuple[str, ...]
+    pools: tuple[str, ...] | None
+    unproved: frozenset[str]
+    entries: tuple[journal.Entry, ...]
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """Links that our files name."""
+        return tuple(
+            path.rpartition("/")[2].removesuffix(".env")
+            for path in self.files
+            if path.endswith(".env")
+        )
+
+    def jumps(self, table: str, start: str, own: str, *, top: bool) -> bool:
+        """Whether a chain comes to ours; top: before all rules but those of Calico, which insists.
+
+        What Calico's own first rules do is settled by its pools and policies.
+        """
+        targets = self.order.get((table, start), ())
+        if own not in targets:
+            return False
+        before = targets[: targets.index(own)]
+        return not top or all(target.startswith(("IPSEC-", "cali-")) for target in before)

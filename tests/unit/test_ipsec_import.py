@@ -1,0 +1,141 @@
+"""The guide's ipsec.conf as a section, the far side's settings, and Kubernetes objects."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from underlay.errors import UsageError
+from underlay.features.ipsec import legacy, manifests, peer
+from underlay.features.ipsec.settings import IPsec, Link
+
+GUIDE = """
+conn to-aws
+    authby=secret
+    left=203.0.113.1
+    leftsubnet=10.244.0.0/16
+    right=198.51.100.7
+    rightsubnet=10.245.0.0/16
+    ike=aes256-sha2_256-modp2048!
+    esp=aes256-sha2_256!
+    keyingtries=%forever
+    auto=start
+"""
+
+
+def test_the_guides_file_becomes_a_section_that_is_valid() -> None:
+    found = legacy.convert(GUIDE)
+    link = Link.model_validate(found.links["to-aws"])
+    assert link.proposals == ("aes256-sha256-modp2048",)
+    assert link.esp_proposals == ("aes256-sha256",)
+    assert [str(end.networks[0]) for end in link.ends.values()] == [
+        "10.244.0.0/16",
+        "10.245.0.0/16",
+    ]
+    assert link.psk is not None
+    assert link.psk.file == "secrets/to-aws.psk"
+    said = "\n".join(found.notes)
+    for word in ("always strict", "no key exchange", "auto=start", "put the key of ipsec.secrets"):
+        assert word in said
+    assert "not translated" not in said
+
+
+def test_the_text_is_python_that_says_the_same() -> None:
+    found = legacy.convert(GUIDE)
+    (statement,) = ast.parse(found.text()).body
+    assert isinstance(statement, ast.Assign)
+    section = ast.literal_eval(statement.value)
+    assert IPsec.model_validate(section).links["to-aws"].ends["right"].address == "198.51.100.7"
+
+
+def test_defaults_also_times_and_unknown_words_are_told() -> None:
+    found = legacy.convert(
+        "config setup\n  uniqueids=no\nconn %default\n  ikelifetime=8h\n  authby=secret\n"
+        "conn base\n  left=%defaultroute\n  leftid=@a.example\n  auto=add\n"
+        "conn My_Net\n  also=base\n  right=192.0.2.9\n  ike=3des-sha1-modp1024\n"
+        "  keylife=30m\n  dpddelay=20s\n  forceencaps=yes\n  mobike=no\n  keyexchange=ikev1\n"
+    )
+    link = found.links["my-net"]
+    assert (link["rekey_s"], link["child_rekey_s"], link["dpd_delay_s"]) == (28800, 1800, 20)
+    assert link["encapsulate"] is True
+    said = "\n".join(found.notes)
+    for word in (
+        "My_Net: is named my-net", "without `!`", "3des is weak", "mobike=no is not translated",
+        "only IKEv2", "auto=add", "no esp=",
+    ):  # fmt: skip
+        assert word in said, word
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no `conn`"),
+        ("[Interface]\n", "line 1: neither section nor keyword"),
+        ("conn a\n  left\n", "line 2: no `=`"),
+        ("conn a\n  also=b\n", "also=b names no connection"),
+        ("conn a\n  ikelifetime=soon\n", "no time: 'soon'"),
+    ],
+)
+def test_what_is_no_ipsec_conf_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        legacy.convert(text)
+
+
+LINK = Link.model_validate(
+    {
+        "ends": {
+            "here": {"gateway": "gw", "address": "203.0.113.1", "networks": ["10.244.0.0/16"]},
+            "aws": {"address": "198.51.100.7", "networks": ["10.245.0.0/16"]},
+        },
+        "psk": {"env": "KEY"},
+        "proposals": ["aes256-sha256-modp2048"],
+        "esp_proposals": ["aes256-sha256-modp2048"],
+    }
+)
+
+
+def test_the_far_side_in_three_dialects() -> None:
+    generic = peer.settings("to-aws", LINK, "generic")
+    assert "peer's address, identity    203.0.113.1, 203.0.113.1" in generic
+    assert "aes256, sha256, group 14 (modp2048)" in generic
+    assert "1438, 1398" in generic
+    aws = peer.settings("to-aws", LINK, "aws")
+    for line in (
+        "IP address: 203.0.113.1", "Phase 1 encryption algorithms: AES256",
+        "Phase 2 integrity algorithms: SHA2-256", "Phase 2 DH group numbers: 14",
+        "Startup action: add",
+    ):  # fmt: skip
+        assert line in aws
+    alibaba = peer.settings("to-aws", LINK, "alibaba")
+    for line in (
+        "IKE Encryption Algorithm: aes256", "IPsec DH Group: group14", "RemoteId: 203.0.113.1",
+        "Local Network: 10.245.0.0/16", "IPsec Authentication Algorithm: sha256",
+    ):  # fmt: skip
+        assert line in alibaba
+
+
+def test_what_a_cloud_does_not_have_is_said() -> None:
+    link = LINK.model_copy(update={"esp_proposals": ("chacha20poly1305-curve25519",)})
+    assert "it has no chacha20poly1305" in peer.settings("to-aws", link, "aws")
+
+
+def test_pools_cover_the_far_side_and_give_no_address() -> None:
+    (pool,) = manifests.pools("to-aws", LINK, "here")
+    assert pool["spec"] == {"cidr": "10.245.0.0/16", "disabled": True, "natOutgoing": False}
+
+
+def test_a_remote_service_has_endpoints_instead_of_a_selector() -> None:
+    service, slice_ = manifests.service("api", "shop", ("10.245.1.7",), {80: 8080})
+    assert "selector" not in service["spec"]
+    assert "externalName" not in service["spec"]
+    assert slice_["metadata"]["labels"]["kubernetes.io/service-name"] == "api"
+    assert slice_["ports"] == [{"name": "p80", "port": 8080, "protocol": "TCP"}]
+    assert slice_["endpoints"][0]["addresses"] == ["10.245.1.7"]
+
+
+def test_a_bgp_peer_needs_an_address() -> None:
+    spec = manifests.bgp_peer("to-aws", "10.245.0.1", 64513, "all()")["spec"]
+    assert spec == {"peerIP": "10.245.0.1", "asNumber": 64513, "nodeSelector": "all()"}
+    with pytest.raises(ValueError, match="cluster2"):
+        manifests.bgp_peer("to-aws", "cluster2", 64513, "all()")
