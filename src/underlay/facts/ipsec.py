@@ -131,7 +131,10 @@ def parse(found: Mapping[str, list[str]]) -> Host:
         ssh_device=device,
         bgp=tuple(sorted({_peer(line) for line in found["bgp"] if line.strip()})),
         pools=_members(found["pools"]),
-        unproved=frozenset(line.strip() for line in found["unproved"] if line.strip()),
+        # a copy that was cut short is none
+        unproved=frozenset(
+            line for line in map(str.strip, found["unproved"]) if line and not line.endswith(".new")
+        ),
         entries=journal.parse(found["journal"]),
     )
 

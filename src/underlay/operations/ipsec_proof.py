@@ -26,7 +26,7 @@ from underlay.operations.ipsec_plan import HELPER, Tunnel, unlike
 REASONS = (
     (r"AUTHENTICATION_FAILED|tried \d+ shared keys? for .* but MAC mismatched",
      "authentication failed: the two sides have different secrets or identities; compare"
-     " ipsec.links.{link}.psk and the identities with what the far side has"),
+     " ipsec.links.{link}.{how} and the identities with what the far side has"),
     (r"no trusted|signature validation failed|no issuer certificate",
      "the far side's certificate is not trusted; compare ipsec.links.{link}.ca"),
     (r"no shared key found|no private key found",
@@ -117,7 +117,8 @@ def reason(lines: Sequence[str], link: Tunnel) -> str:
     head = re.search(r"^failed (\S+) (\S+)", text, re.MULTILINE)
     child, step = (head.group(1), head.group(2)) if head else (link.children[0].name, "")
     values = {
-        "link": link.name, "child": child, "peer": link.peer, "ike": ", ".join(link.proposals),
+        "link": link.name, "how": link.secret, "child": child, "peer": link.peer,
+        "ike": ", ".join(link.proposals),
         "esp": ", ".join(link.esp_proposals),
     }  # fmt: skip
     said = f"{link.name}: child {child} cannot be established with {link.peer}"

@@ -40,16 +40,19 @@ def keep(name: str) -> str:
     """Keep the files of a link as they are, unless earlier ones wait for a proof already."""
     kept = shlex.quote(f"{BEFORE}/{name}")
     files = " ".join(map(shlex.quote, of_link(name)))
+    # `cp --parents` of coreutils 9.1 looks for folders of an absolute path from where it stands
     return (
-        f"[ -d {kept} ] || {{ mkdir -p -m 0700 {BEFORE} && rm -rf {kept}.new"
-        f" && mkdir -m 0700 {kept}.new && for f in {files}; do"
-        f' [ ! -e "$f" ] || cp -a --parents "$f" {kept}.new; done && mv {kept}.new {kept}; }}'
+        f"if [ ! -d {kept} ]; then\nmkdir -p -m 0700 {BEFORE}; rm -rf {kept}.new;"
+        f' mkdir -m 0700 {kept}.new\nfor f in {files}; do if [ -e "$f" ]; then'
+        f' mkdir -p "{kept}.new${{f%/*}}"; cp -a "$f" "{kept}.new$f"; fi; done\n'
+        f"mv {kept}.new {kept}\nfi"
     )
 
 
 def kept_away(name: str) -> str:
     """A link is proved: what was before is not needed any more."""
-    return f"rm -rf {shlex.quote(f'{BEFORE}/{name}')}; rmdir {BEFORE} 2>/dev/null || :"
+    kept = shlex.quote(f"{BEFORE}/{name}")
+    return f"rm -rf {kept} {kept}.new; rmdir {BEFORE} 2>/dev/null || :"
 
 
 def install() -> str:
