@@ -57,12 +57,22 @@ unhook() {
   iptables -w -t "$1" -X "$3" 2>/dev/null || :
 }
 
+# what our table holds, as the plan writes it; ip leaves /32 out and says `default`
+there() {
+  ip -4 route show table $table 2>/dev/null | while read -r to next _; do
+    [ "$to" != throw ] || to=$next
+    case $to in default) to=0.0.0.0/0 ;; */*) ;; *) to=$to/32 ;; esac
+    echo "$to"
+  done
+}
+
 # a table of our own: routes of the main one stay as they are, and return when ours go
 routes() {
-  wanted=$(for link in $(links); do . "$etc/$link.env"; for to in $ROUTES; do echo "$to"; done; done)
-  for old in $(ip -4 route show table $table 2>/dev/null | while read -r to _; do echo "$to"; done)
-  do
-    echo "$wanted" | grep -qx "$old" || ip -4 route del "$old" table $table
+  wanted=$(for link in $(links); do . "$etc/$link.env"
+    for to in $ROUTES $SPARED; do echo "$to"; done; done)
+  for old in $(there); do
+    echo "$wanted" | grep -qx "$old" || ip -4 route del table $table "$old" ||
+      ip -4 route del table $table throw "$old"
   done
   if [ -z "$wanted" ]; then
     ! ip -4 rule show pref $table | grep -q . || ip -4 rule del pref $table
@@ -85,6 +95,8 @@ interface() {
 
 ways() {
   interface || fail "cannot make the interface $DEVICE"
+  # goes on to the next table
+  for to in $SPARED; do ip -4 route replace throw "$to" table $table; done
   for to in $ROUTES; do
     if [ -n "$DEVICE" ]; then
       ip -4 route replace "$to" dev "$DEVICE" mtu "$MTU" table $table || fail "no route to $to"
@@ -111,6 +123,7 @@ down() {
   hooks unhook
   [ -z "$DEVICE" ] || ! ip link show dev "$DEVICE" >/dev/null 2>&1 || ip link del dev "$DEVICE"
   for to in $ROUTES; do ip -4 route del "$to" table $table 2>/dev/null || :; done
+  for to in $SPARED; do ip -4 route del throw "$to" table $table 2>/dev/null || :; done
 }
 
 installed() { swanctl --list-sas --ike "$link" 2>/dev/null | grep -q "^ *$1: #.*INSTALLED"; }

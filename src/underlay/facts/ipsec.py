@@ -118,7 +118,7 @@ def parse(found: Mapping[str, list[str]]) -> Host:
         refreshing="active" in units,
         chains=chains,
         order=order,
-        table={line.split()[0]: _route(line) for line in found["table"] if line.strip()},
+        table=dict(_route(line) for line in found["table"] if line.strip()),
         ruled=any(f"lookup {TABLE}" in line for line in found["ruled"]),
         interfaces=dict(_interface(line) for line in found["interfaces"] if "if_id" in line),
         connected=tuple(
@@ -192,9 +192,14 @@ def _rules(
     return chains, order
 
 
-def _route(line: str) -> Route:
+def _route(line: str) -> tuple[str, Route]:
+    """ip leaves /32 out and says `default`; a route that only leads on is `throw`."""
     words = line.split()
-    return Route(_after("via", words), _after("dev", words), int(_after("mtu", words) or 0))
+    throws = words[0] == "throw"
+    to = words[1] if throws else words[0]
+    to = "0.0.0.0/0" if to == "default" else to if "/" in to else f"{to}/32"
+    via = "throw" if throws else _after("via", words)
+    return to, Route(via, _after("dev", words), int(_after("mtu", words) or 0))
 
 
 def _interface(line: str) -> tuple[str, Interface]:

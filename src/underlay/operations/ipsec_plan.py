@@ -234,16 +234,24 @@ def _live(found: Host, wanted: Tunnel) -> Iterator[str]:
             yield f"{wanted.name}: our rules in {own} are not there"
         if not found.jumps(table, start, own, top=top):
             yield f"{wanted.name}: {start} of {table} does not come to {own} in time"
+    yield from _routes(found, wanted)
+    if wanted.gateway:
+        yield from _gateway(found, wanted)
+
+
+def _routes(found: Host, wanted: Tunnel) -> Iterator[str]:
     for cidr in wanted.routes:
         route = found.table.get(cidr)
         if route is None or (route.via or route.device) != (wanted.via or wanted.device):
             yield f"{wanted.name}: no route to {cidr} in table {TABLE}"
         elif route.mtu != wanted.mtu:
             yield f"{wanted.name}: route to {cidr} has MTU {route.mtu}, not {wanted.mtu}"
+    for cidr in wanted.bypass if wanted.routes else ():
+        spared = found.table.get(cidr)
+        if spared is None or spared.via != "throw":
+            yield f"{wanted.name}: {cidr} is not spared in table {TABLE}"
     if wanted.routes and not found.ruled:
         yield f"{wanted.name}: no rule leads to table {TABLE}"
-    if wanted.gateway:
-        yield from _gateway(found, wanted)
 
 
 def _gateway(found: Host, wanted: Tunnel) -> Iterator[str]:

@@ -1,0 +1,169 @@
+"""The helper's rules and routes in a namespace of the kernel: order, repair, removal.
+
+    10.10.0.0/24 -- (this namespace) -- eth0 10.10.0.11 ... gateway 10.10.0.1 ... 10.20.0.0/24
+
+No security association is made here; that is proved on virtual machines.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from underlay.facts.ipsec import parse, readings
+from underlay.facts.ipsec_host import FOLDER, Host
+from underlay.facts.script import reading_script, split_readings
+from underlay.features.ipsec import plan
+from underlay.features.ipsec.settings import Link
+from underlay.operations.ipsec_plan import SHARED, Tunnel, compare, texts
+from underlay.render import source
+
+pytestmark = [
+    pytest.mark.netns,
+    pytest.mark.skipif(shutil.which("iptables-restore") is None, reason="no iptables here"),
+]
+
+LINK = Link.model_validate(
+    {
+        "ends": {
+            "a": {
+                "gateway": "a-gw", "address": "192.0.2.1", "nodes": ["a1"], "inside": "10.10.0.1",
+                "networks": ["10.10.0.0/24", "10.244.0.0/16"],
+            },
+            "b": {"gateway": "b-gw", "address": "192.0.2.2", "networks": ["10.20.0.0/24"]},
+        },
+        "psk": {"env": "KEY"}, "bypass": ["10.20.0.200/32"],
+    }
+)  # fmt: skip
+NODE = plan.tunnel("a-b", LINK, "a1")
+GATEWAY = plan.tunnel("a-b", LINK, "a-gw")
+STATE = "iptables-save | grep -v '^#'; ip -4 rule; ip -4 route show table 218 2>/dev/null; :"
+
+
+class Space:
+    """One namespace with the helper, its files in a folder of the test."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        (folder / "etc").mkdir()
+        script = source("ipsec/underlay-ipsec.sh")
+        for path in ("/etc/underlay/ipsec", "/run/underlay-ipsec"):
+            script = script.replace(path, f"{folder}/{path.split('/')[1]}")
+        (folder / "helper").write_text(script)
+
+    def run(self, command: str) -> str:
+        """Standard output of a shell text in the namespace."""
+        words = ["ip", "netns", "exec", self.name, "sh", "-c", command]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def helper(self, *words: str) -> None:
+        """The helper as a unit calls it."""
+        self.run(f"sh {self.folder}/helper {' '.join(words)}")
+
+    def write(self, wanted: Tunnel) -> None:
+        """The link's files for the helper."""
+        for path, (text, _) in texts(wanted).items():
+            if path.startswith(FOLDER):
+                (self.folder / "etc" / Path(path).name).write_text(text)
+
+    def host(self) -> Host:
+        """What the fact makes of the namespace."""
+        return parse(split_readings(self.run(reading_script(readings(SHARED))).splitlines()))
+
+    def live(self, wanted: Tunnel) -> list[str]:
+        """What differs in rules and routes; files, units and the daemon are not here."""
+        words = ("rules in", "spared", "does not come to", "route to", "no rule leads")
+        reasons = compare(self.host(), wanted).reasons
+        return [reason for reason in reasons if any(word in reason for word in words)]
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Iterator[Space]:
+    """A namespace with one interface and a masquerading rule, as flannel makes one."""
+    name = f"ipsec-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        found = Space(name, tmp_path)
+        found.run(
+            "ip link set lo up; ip link add eth0 type veth peer name far;"
+            " ip addr add 10.10.0.11/24 dev eth0; ip link set eth0 up; ip link set far up;"
+            " ip route add 10.20.0.0/24 via 10.10.0.1;"
+            " iptables -t nat -A POSTROUTING -s 10.244.0.0/16 -j MASQUERADE"
+        )
+        yield found
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+@pytest.mark.parametrize("wanted", [NODE, GATEWAY], ids=["node", "gateway"])
+def test_up_makes_what_the_plan_wants_and_down_leaves_nothing(space: Space, wanted: Tunnel) -> None:
+    before = space.run(STATE)
+    space.write(wanted)
+    assert space.live(wanted)
+    space.helper("up", "a-b")
+    assert space.live(wanted) == []
+    made = space.run(STATE)
+    # again, and as at boot: the same
+    space.helper("up", "a-b")
+    space.helper("start")
+    assert space.run(STATE) == made
+    space.helper("down", "a-b")
+    for path in (space.folder / "etc").iterdir():
+        path.unlink()
+    space.helper("start")
+    # tables that were never asked for are listed once somebody did
+    empty = {line for line in space.run(STATE).splitlines() if line[:1] not in "*:"} - {"COMMIT"}
+    assert empty == {line for line in before.splitlines() if line[:1] not in "*:"} - {"COMMIT"}
+
+
+def test_a_node_routes_by_our_table_and_keeps_its_own_route(space: Space) -> None:
+    space.write(NODE)
+    space.helper("up", "a-b")
+    assert "table 218" in space.run("ip -4 route get 10.20.0.7")
+    assert "mtu 1438" in space.run("ip -4 route show table 218")
+    assert "10.20.0.0/24 via 10.10.0.1" in space.run("ip -4 route show table main")
+    # what the link must not take goes its usual way
+    assert "table 218" not in space.run("ip -4 route get 10.20.0.200")
+
+
+def test_refresh_puts_our_rule_before_one_that_masquerades(space: Space) -> None:
+    space.write(NODE)
+    space.helper("up", "a-b")
+    space.run("iptables -t nat -I POSTROUTING -s 10.244.0.0/16 -j MASQUERADE")
+    assert any("POSTROUTING of nat" in text for text in space.live(NODE))
+    space.helper("refresh")
+    assert space.live(NODE) == []
+    order = space.run("iptables -t nat -S POSTROUTING").splitlines()
+    assert order[1] == "-A POSTROUTING -j IPSEC-NAT-a-b"
+    assert len([line for line in order if "IPSEC-NAT" in line]) == 1
+
+
+def test_refresh_repairs_what_somebody_flushed(space: Space) -> None:
+    space.write(NODE)
+    space.helper("up", "a-b")
+    space.run(
+        "iptables -t nat -F; iptables -t nat -X; ip -4 route flush table 218;"
+        " ip -4 rule del pref 218"
+    )
+    space.helper("refresh")
+    assert space.live(NODE) == []
+
+
+def test_a_network_that_is_not_wanted_any_more_loses_its_route(space: Space) -> None:
+    space.write(NODE)
+    space.helper("up", "a-b")
+    far = LINK.ends["b"].model_copy(update={"networks": (IPv4Network("10.20.0.7/32"),)})
+    ends = {"a": LINK.ends["a"], "b": far}
+    wanted = plan.tunnel("a-b", LINK.model_copy(update={"ends": ends}), "a1")
+    space.write(wanted)
+    space.helper("up", "a-b")
+    assert "10.20.0.0/24" not in space.run("ip -4 route show table 218")
+    assert space.live(wanted) == []
