@@ -128,9 +128,10 @@ down() {
 
 installed() { swanctl --list-sas --ike "$link" 2>/dev/null | grep -q "^ *$1: #.*INSTALLED"; }
 
-serial() {
-  swanctl --list-sas --ike "$link" 2>/dev/null |
-    sed -n "s/^ *$1: #\([0-9]*\),.*INSTALLED.*/\1/p" | sort -n | tail -n 1
+# a child that came with the connection has none
+exchanged() {
+  swanctl --list-sas --ike "$link" --raw 2>/dev/null | tr '{' '\n' |
+    grep "^name=$1 " | grep state=INSTALLED | grep -q dh-group=
 }
 
 # the far side may not be there yet; traffic and the next round try again
@@ -181,9 +182,10 @@ made() {
   done
   [ "$FORWARD_SECRET" = 1 ] && [ "$2" = fresh ] || return 0
   for child in $CHILDREN; do
-    old=$(serial "$child") since=$(date +%s)
+    ! exchanged "$child" || continue
+    since=$(date +%s)
     swanctl --rekey --ike "$link" --child "$child" >/dev/null 2>&1 || :
-    until [ "$(serial "$child")" != "$old" ] && [ -n "$(serial "$child")" ]; do
+    until exchanged "$child"; do
       if [ "$(date +%s)" -ge "$((since + 20))" ]; then
         echo "failed $child renew"
         journalctl -q -o cat -u strongswan --since "@$since" | tail -n 25

@@ -118,8 +118,8 @@ def of_kind(proposal: str, kind: Kind) -> tuple[str, ...]:
 
 
 def forward_secret(proposals: Iterable[str]) -> bool:
-    """Whether any proposal of a child makes a key exchange of its own."""
-    return any(of_kind(proposal, Kind.KEY_EXCHANGE) for proposal in proposals)
+    """Whether a child makes a key exchange of its own, whichever proposal is taken."""
+    return all(of_kind(proposal, Kind.KEY_EXCHANGE) for proposal in proposals)
 
 
 def ciphers(proposals: Iterable[str]) -> tuple[Cipher, ...]:
