@@ -25,7 +25,11 @@ def command() -> None:
 @click.argument("inventory_file", metavar="INVENTORY")
 @DATA
 def plan_command(*, inventory_file: str, data: tuple[str, ...]) -> None:
-    """Show links, networks and packet sizes; no host is asked and no secret is read."""
+    """Show links, networks and packet sizes; no host is asked and no secret is read.
+
+    \b
+    underlay ipsec plan inventory.py
+    """
     section = _section(inventory_file, data)
     from underlay.features.ipsec import plan
 
@@ -43,7 +47,11 @@ def plan_command(*, inventory_file: str, data: tuple[str, ...]) -> None:
 @command.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def import_command(*, file: Path) -> None:
-    """Print FILE, an ipsec.conf, as the section `ipsec`, and what changes in meaning."""
+    """Print FILE, an ipsec.conf, as the section `ipsec`, and what changes in meaning.
+
+    \b
+    underlay ipsec import /etc/ipsec.conf
+    """
     from underlay.features.ipsec import legacy
 
     click.echo(legacy.convert(file.read_text()).text(), nl=False)
@@ -58,7 +66,11 @@ def import_command(*, file: Path) -> None:
     show_default=True, help="Whose names to use.",
 )  # fmt: skip
 def peer_command(*, inventory_file: str, link: str, data: tuple[str, ...], form: str) -> None:
-    """Print what the far side of LINK must be set to; the secret is named, not shown."""
+    """Print what the far side of LINK must be set to; the secret is named, not shown.
+
+    \b
+    underlay ipsec peer inventory.py to-aws --as aws
+    """
     section = _section(inventory_file, data, link)
     from underlay.features.ipsec import peer
 
@@ -77,7 +89,11 @@ def calico_command(
     *, inventory_file: str, link: str, data: tuple[str, ...], end: str | None,
     bgp_peer: str | None, as_number: int | None, nodes: str,
 ) -> None:  # fmt: skip
-    """Print the disabled IPPools that keep pods' addresses over LINK, for kubectl apply."""
+    """Print the disabled IPPools that keep pods' addresses over LINK, for kubectl apply.
+
+    \b
+    underlay ipsec calico inventory.py to-aws | kubectl apply -f -
+    """
     section = _section(inventory_file, data, link)
     from underlay.features.ipsec import manifests
 
@@ -101,7 +117,11 @@ def calico_command(
 def service_command(
     *, name: str, addresses: tuple[str, ...], ports: tuple[str, ...], namespace: str
 ) -> None:
-    """Print a Service for pods or a ClusterIP of the other cluster, for kubectl apply."""
+    """Print a Service for pods or a ClusterIP of the other cluster, for kubectl apply.
+
+    \b
+    underlay ipsec service remote-api --address 10.245.1.7 --port 80:8080
+    """
     from underlay.features.ipsec import manifests
 
     pairs = {}

@@ -103,11 +103,18 @@ class End(Part):
 class Link(Part):
     """One link between two ends.
 
-    ends: exactly two, by names of yours; the first managed one begins. mode: `policy`, or `route`
-    with an XFRM interface of its own; children: child name -> end name -> networks, by default one
-    child `net` with all networks of both ends; bypass: networks that never go through the link;
-    accept_covered: addresses of this computer or of BGP peers that may; guard by timer applies;
-    encapsulate: always in UDP; keep_unproved: leave a link in place that could not be established.
+    ends: exactly two, by names of yours; the first managed one begins. state: `absent` removes it
+    everywhere; mode: `policy`, or `route` with an XFRM interface of its own; interface, if_id: its
+    name and the number that ties policies to it, None for ours; psk: where the preshared key comes
+    from; ca: file of the authority of both certificates, in place of psk; proposals, esp_proposals:
+    in strongSwan's words, of the key exchange and of the children; children: child name -> end name
+    -> networks, by default one child `net` with all networks of both ends; bypass: networks that
+    never go through the link; accept_covered: addresses of this computer or of BGP peers that may;
+    encapsulate: always in UDP; allow_weak: take proposals that are refused otherwise;
+    keep_unproved: leave a link in place that could not be established; dpd_delay_s: quiet time
+    after which the peer is asked whether it lives; rekey_s, child_rekey_s: age at which the
+    connection and its children get new keys; mtu: of routes and interfaces, None for what the
+    costliest cipher leaves.
     """
 
     ends: dict[str, End] = Field(default_factory=dict)
