@@ -164,7 +164,8 @@ def pod(sites: Sites) -> None:
     masquerade = "POSTROUTING -s 10.244.0.0/16 ! -d 10.244.0.0/16 -j MASQUERADE"
     sites.on(
         "a1",
-        "ip netns add pod && ip link add cni7 type veth peer name eth0 netns pod"
+        "! ip netns exec pod true 2>/dev/null || exit 0; ip netns add pod"
+        " && ip link add cni7 type veth peer name eth0 netns pod"
         f" && ip addr add 10.244.1.1/24 dev cni7 && ip link set cni7 up"
         f" && ip -n pod addr add {POD}/24 dev eth0 && ip -n pod link set eth0 up"
         " && ip -n pod route add default via 10.244.1.1 && sysctl -qw net.ipv4.ip_forward=1"
