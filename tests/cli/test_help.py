@@ -47,7 +47,7 @@ def test_the_help_of_every_command_teaches_by_an_example(
     assert all(len(line) <= 80 for line in text.splitlines()), text
     for example in examples:
         # an explanation stands behind two spaces
-        given = shlex.split(re.split(r" {2,}| && | > ", example)[0])[1:]
+        given = shlex.split(re.split(r" {2,}| && | > | [|] ", example)[0])[1:]
         _parses(given)
 
 

@@ -44,7 +44,7 @@ class Secret(Part):
 
 
 class Certificate(Part):
-    """What one end shows: its certificate and key on this computer, and its name in it."""
+    """What one end shows. file: its certificate, on this computer; key: where its key comes from."""
 
     file: str
     key: Secret | None = None
@@ -57,7 +57,7 @@ class End(Part):
     other side reaches it (an unmanaged one may be a name); local_address: what the gateway itself
     has when a NAT stands before it; identity: by default the address; networks: what lies behind;
     nodes: hosts of this side that get routes; inside: the gateway's address that they route to;
-    underlay_mtu: bytes; behind_nat: nobody calls it.
+    underlay_mtu: bytes; behind_nat: nobody calls it; certificate: what it shows, with `ca`.
     """
 
     gateway: str | None = None
