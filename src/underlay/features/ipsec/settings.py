@@ -44,7 +44,10 @@ class Secret(Part):
 
 
 class Certificate(Part):
-    """What one end shows. file: its certificate, on this computer; key: where its key comes from."""
+    """What one end shows.
+
+    file: its certificate, on this computer; key: where its private key comes from.
+    """
 
     file: str
     key: Secret | None = None
