@@ -124,6 +124,8 @@ down() {
   [ -z "$DEVICE" ] || ! ip link show dev "$DEVICE" >/dev/null 2>&1 || ip link del dev "$DEVICE"
   for to in $ROUTES; do ip -4 route del "$to" table $table 2>/dev/null || :; done
   for to in $SPARED; do ip -4 route del throw "$to" table $table 2>/dev/null || :; done
+  # a refresh after this must not bring it back, and our rule must not count it
+  rm -f "$etc/$link.env"
 }
 
 installed() { swanctl --list-sas --ike "$link" 2>/dev/null | grep -q "^ *$1: #.*INSTALLED"; }

@@ -193,6 +193,14 @@ def test_only_a_changed_connection_renews_the_association() -> None:
     assert compare(replace(found, files=old), GATEWAY).renewed
 
 
+@pytest.mark.parametrize("left", [".env", ".rules", ".conf"])
+def test_a_link_is_ours_by_any_file_that_a_killed_removal_left(left: str) -> None:
+    found = _host(GATEWAY)
+    files = {path: text for path, text in found.files.items() if path.endswith(left)}
+    assert files
+    assert replace(found, files=files).ours == ("a-b",)
+
+
 def test_the_way_in_is_guarded_only_when_it_is_concerned() -> None:
     found = _host(GATEWAY, ssh=("10.20.0.5", "10.10.0.1"))
     assert "takes in this computer" in refusals(found, [GATEWAY], installs=False)[0]

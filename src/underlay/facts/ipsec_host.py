@@ -94,12 +94,11 @@ class Host:
 
     @property
     def ours(self) -> tuple[str, ...]:
-        """Links that our files name."""
-        return tuple(
-            path.rpartition("/")[2].removesuffix(".env")
-            for path in self.files
-            if path.endswith(".env")
-        )
+        """Links that our files name, sorted; a removal that was killed may have left only some."""
+        starts = (f"{CONNECTIONS}/underlay-", f"{FOLDER}/")
+        names = {path.removeprefix(start) for path in self.files for start in starts
+                 if path.startswith(start)}  # fmt: skip
+        return tuple(sorted({name.rpartition(".")[0] for name in names}))
 
     def jumps(self, table: str, start: str, own: str, *, top: bool) -> bool:
         """Whether a chain comes to ours; top: before all rules but those of Calico, which insists.

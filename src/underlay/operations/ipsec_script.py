@@ -28,11 +28,11 @@ _LOAD = "swanctl --load-all --noprompt >/dev/null"
 
 
 def of_link(name: str) -> tuple[str, ...]:
-    """Every file that a link may have on a host."""
+    """Every file that a link may have on a host; those last by which a next run knows it."""
     return (
-        f"{FOLDER}/{name}.env", f"{FOLDER}/{name}.rules", f"{CONNECTIONS}/underlay-{name}.conf",
         f"{CONNECTIONS}/secret-underlay-{name}.conf",
         *(f"{SWANCTL}/{kind}/underlay-{name}.pem" for kind in ("private", "x509", "x509ca")),
+        f"{FOLDER}/{name}.env", f"{FOLDER}/{name}.rules", f"{CONNECTIONS}/underlay-{name}.conf",
     )  # fmt: skip
 
 
