@@ -83,12 +83,14 @@ def no_probe_failed(seen: list[Seen], *, flows: bool = True) -> None:
     """No new connection fails; of the UDP flow at most the one datagram that was on its way.
 
     flows: whether what was open before must go on. Leaving ipvs cuts it on nodes themselves: the
-    Service's address was local there, so it is the source of those sockets, and it goes.
+    Service's address was local there, so it is the source of those sockets, and it goes; of short
+    ones, that is at most the one which each client has open just then.
     """
     asked = [entry for entry in seen if not entry.what.startswith("long")]
     assert all(entry.tries > 20 for entry in asked), asked
     new = [entry for entry in asked if entry.what != "udp-flow"]
     assert [str(entry) for entry in new if entry.failed] == []
+    assert [str(entry) for entry in new if entry.cut > (0 if flows else 1)] == []
     if flows:
         udp = [entry for entry in asked if entry.what == "udp-flow"]
         assert [str(entry) for entry in udp if entry.failed > 1] == []
