@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import yaml
-from pyinfra.api.state import State
 
 from underlay.addressing.chain import beneath
 from underlay.cluster import Api, Kind, Object
@@ -27,14 +24,11 @@ from underlay.features import address_plan
 from underlay.features.address_plan import Plan
 from underlay.features.calico import guard, manifests, plain, plan, rules
 from underlay.features.calico.settings import Calico
-from underlay.features.cni_run import CniRun, Job, stop
+from underlay.features.cni_run import CniRun, Job, OncePerRun, stop
 from underlay.features.kube_proxy.settings import KubeProxy
 from underlay.features.preflight.settings import Preflight
 from underlay.operations import cluster_objects
 from underlay.settings import Fleet
-
-_lock = threading.Lock()
-_found: WeakKeyDictionary[State, Side] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -51,16 +45,6 @@ class Side:
     beneath: dict[str, int]
     pods: dict[str, str]
     notes: tuple[str, ...]
-
-
-def side_of(state: State, fleet: Fleet, api: Api) -> Side:
-    """The side of this run; ClusterError lists every reason against it."""
-    with _lock:
-        found = _found.get(state)
-        if found is None:
-            found = read(fleet, api)
-            _found[state] = found
-    return found
 
 
 def read(fleet: Fleet, api: Api) -> Side:
@@ -194,3 +178,7 @@ def _waits_for(operator: bool) -> tuple[tuple[Kind, str, str | None], ...]:
         (DAEMON_SET, plain.DAEMON_SET, plain.NAMESPACE),
         (DEPLOYMENT, "calico-kube-controllers", plain.NAMESPACE),
     )
+
+
+#: The side of a run; ClusterError lists every reason against it.
+side_of = OncePerRun(read)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from underlay.features import address_plan
+from underlay.features import address_plan, cni_rules
 from underlay.features.flannel.plan import BACKENDS
 from underlay.features.flannel.settings import Flannel
 from underlay.features.wireguard.settings import WireGuard
@@ -27,18 +27,11 @@ def installable(fleet: Fleet) -> Iterator[Problem]:
 
 def problems(fleet: Fleet) -> Iterator[Problem]:
     """Everything against installing flannel on the hosts that have a network section."""
+    yield from cni_rules.problems(fleet, Flannel)
     hosts = address_plan.members(fleet)
     if not hosts:
-        yield Problem("", "network", "no host has this section", None, "see docs/plan.md")
         return
-    yield from address_plan.problems(fleet)
     first = hosts[0]
-    for host in hosts[1:]:
-        if host.section(Flannel) != first.section(Flannel):
-            yield Problem(
-                host.name, "flannel", f"differs from what {first.name} has", None,
-                "write it once, in group_data/all.py",
-            )  # fmt: skip
     yield from _network(first)
     yield from _selection(first, hosts)
     yield from _ports(hosts)
@@ -49,17 +42,8 @@ RULES = (installable,)
 
 def _network(host: HostSettings) -> Iterator[Problem]:
     section, flannel = host.section(Network), host.section(Flannel)
-    if section.cni != "flannel":
-        yield Problem(
-            host.name, "network.cni", "flannel is to be installed", shown(section.cni),
-            "set it to 'flannel', or take the section flannel out",
-        )  # fmt: skip
-    if section.pod_cidr is None:
-        yield Problem(
-            host.name, "network.pod_cidr", "flannel needs it", None,
-            "give the --cluster-cidr of the controller-manager",
-        )  # fmt: skip
-    elif ":" in section.pod_cidr:
+    yield from cni_rules.of_network(host, "flannel", Flannel)
+    if section.pod_cidr and ":" in section.pod_cidr:
         yield Problem(
             host.name, "network.pod_cidr", "flannel's IPv6 is the second family",
             shown(section.pod_cidr), "give IPv4 here and IPv6 in pod_cidr_v6",
