@@ -26,13 +26,18 @@ def problems(fleet: Fleet, kind: type[Section]) -> Iterator[Problem]:
             )  # fmt: skip
 
 
-def of_network(host: HostSettings, title: str, kind: type[Section]) -> Iterator[Problem]:
-    """The section network is about the CNI that is to be installed; title: its name."""
+def of_network(
+    host: HostSettings, title: str, kind: type[Section], *, cni: str
+) -> Iterator[Problem]:
+    """The section network is about the CNI that is to be installed.
+
+    title: its name; cni: what `network` calls the one that carries the packets.
+    """
     section = host.section(Network)
-    if section.cni != kind.KEY:
+    if section.cni != cni:
         yield Problem(
             host.name, "network.cni", f"{title} is to be installed", shown(section.cni),
-            f"set it to '{kind.KEY}', or take the section {kind.KEY} out",
+            f"set it to '{cni}', or take the section {kind.KEY} out",
         )  # fmt: skip
     if section.pod_cidr is None:
         yield Problem(

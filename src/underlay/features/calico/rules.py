@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from underlay.addressing.overlap import IPNetwork, network, overlap
-from underlay.features import address_plan, cni_rules
-from underlay.features.calico import plan
+from underlay.features import address_plan, cni_rules, net_conf
+from underlay.features.calico import canal, plan
 from underlay.features.calico.settings import Calico
 from underlay.features.calico.upstream import FILES, SUMS
 from underlay.features.kube_proxy.settings import KubeProxy
@@ -34,6 +34,12 @@ def problems(fleet: Fleet) -> Iterator[Problem]:
     if not hosts:
         return
     first = hosts[0]
+    if first.section(Calico).install == "canal":
+        yield from cni_rules.of_network(first, "canal", Calico, cni="flannel")
+        yield from canal.problems(first)
+        yield from _sums(first, len(hosts))
+        yield from net_conf.ports(hosts)
+        return
     yield from _network(first)
     yield from _pools(first)
     yield from _sums(first, len(hosts))
@@ -58,7 +64,7 @@ def sums(settings: Calico) -> dict[str, str]:
 
 def _network(host: HostSettings) -> Iterator[Problem]:
     section = host.section(Network)
-    yield from cni_rules.of_network(host, "Calico", Calico)
+    yield from cni_rules.of_network(host, "Calico", Calico, cni="calico")
     routed = section.encapsulation == "none" or section.encapsulation.startswith("ipip")
     if routed and not section.bgp:
         yield Problem(

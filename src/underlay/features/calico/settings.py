@@ -39,18 +39,19 @@ class Pool(Part):
 class Calico(Section):
     """Calico of the cluster.
 
-    install: by operator, or as plain manifest; version: a release; sums: file -> sha256, for a
-    release that underlay does not know; manifests: URL or folder that holds the files, None for
-    upstream's; registry: in place of quay.io; pools: name -> pool, none for one of
-    `network.pod_cidr` (and of pod_cidr_v6); dataplane: None for the one that goes with kube-proxy's
-    mode; felix: fields of FelixConfiguration; metrics: Felix's, with a Service for Prometheus;
-    api_server: serve projectcalico.org/v3 (operator only); typha_from: nodes from which a plain
-    manifest brings Typha; accept_cni_files, take_over, wait_s: as in `flannel`.
+    install: by operator, as plain manifest, or as canal (policy only, over flannel); version: a
+    release; sums: file -> sha256, for a release that underlay does not know; manifests: URL or
+    folder that holds the files, None for upstream's; registry: in place of quay.io; pools: name
+    -> pool, none for one of `network.pod_cidr` (and of pod_cidr_v6); dataplane: None for the one
+    that goes with kube-proxy's mode; felix: fields of FelixConfiguration; metrics: Felix's, with a
+    Service for Prometheus; api_server: serve projectcalico.org/v3 (operator only); typha_from:
+    nodes from which a plain manifest brings Typha; accept_cni_files, take_over, wait_s:
+    as in `flannel`.
     """
 
     KEY: ClassVar[str] = "calico"
 
-    install: Literal["operator", "manifest"] = "operator"
+    install: Literal["operator", "manifest", "canal"] = "operator"
     version: str = "v3.32.1"
     sums: dict[str, str] = Field(default_factory=dict)
     manifests: str | None = None

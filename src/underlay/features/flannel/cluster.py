@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from underlay.addressing.chain import beneath
 from underlay.cluster import Api
 from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, NODE, POD
-from underlay.features import address_plan
+from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
 from underlay.features.cni_run import CniRun, Job, OncePerRun, stop
 from underlay.features.flannel import guard, plan
@@ -48,10 +48,10 @@ def read(fleet: Fleet, api: Api) -> Side:
         for host, node in names.items()
         if node not in nodes
     ]
-    refusals += guard.node_object_refusals(nodes.values(), planned.network)
+    refusals += net_conf.node_refusals(nodes.values(), planned.network)
     live = api.find(CONFIG_MAP, plan.CONFIG_MAP, plan.NAMESPACE)
     workloads = [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)]
-    refusals += guard.cluster_refusals(plan.net_conf(settings, planned), live, workloads)
+    refusals += guard.cluster_refusals(net_conf.wanted(settings, planned), live, workloads)
     addresses = {host.name: address_plan.address_of(host) for host in hosts}
     wanted = plan.objects(settings, planned)
     for host, node in names.items():
