@@ -20,7 +20,7 @@ from underlay.features.address_plan import Plan, plan_of
 from underlay.features.calico import canal, guard, manifests, plain, plan
 from underlay.features.calico.rules import files, problems
 from underlay.features.calico.settings import Calico
-from underlay.features.calico.upstream import FELIX, SUMS
+from underlay.features.calico.upstream import FELIX, SUMS, TIMES, WORDS
 from underlay.features.flannel.settings import Flannel
 from underlay.settings import Fleet, RawHost
 from underlay.settings.network import Network
@@ -60,6 +60,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"encapsulation": "wireguard"}),
     ({}, {"pod_cidr_v6": "fd00:10:244::/56"}),
     ({"metrics": True, "dataplane": "nftables", "registry": "mirror.example"}, {}),
+    ({"felix": {"iptablesRefreshInterval": "1m30s", "chainInsertMode": "Append", "vxlanVNI": 4097,
+                "ipForwarding": "Enabled", "removeExternalRoutes": False}}, {}),
     (
         {"pools": {"a": {"cidr": "10.244.0.0/17", "block_size": 24}, "b": {
             "cidr": "10.244.128.0/17", "encapsulation": "none", "nat_outgoing": False,
@@ -78,6 +80,7 @@ def test_every_object_is_what_its_definition_says(
     rendered = [
         plan.installation(settings, found, ""),
         plan.api_server(),
+        *filter(None, [plan.felix(settings, found.network, version)]),
         *(plan.ip_pool(pool, version) for pool in plan.pools(settings, found.network)),
     ]
     for known in filter(None, (schemas.OWN, schemas.definitions())):
@@ -100,6 +103,34 @@ def test_every_field_of_felix_exists_in_upstreams_definition() -> None:
     assert {name: properties[name]["type"] for name in FELIX} == {
         name: kinds[kind] for name, kind in FELIX.items()
     }
+
+
+@present
+def test_words_and_times_of_felix_are_those_of_upstreams_definition() -> None:
+    schema = schemas.definitions()["FelixConfiguration"]
+    for name, words in WORDS.items():
+        for word in words:
+            found = {"kind": "FelixConfiguration", "spec": {name: word}}
+            assert schemas.wrong(found, {"FelixConfiguration": schema}) == []
+        found = {"kind": "FelixConfiguration", "spec": {name: "Nonsense"}}
+        assert schemas.wrong(found, {"FelixConfiguration": schema})
+    for name in TIMES:
+        for text, right in (("1m30s", True), ("500ms", True), ("0.5s", False), ("9", False)):
+            found = {"kind": "FelixConfiguration", "spec": {name: text}}
+            assert (schemas.wrong(found, {"FelixConfiguration": schema}) == []) is right, name
+
+
+@present
+@pytest.mark.parametrize("version", SUMS)
+@pytest.mark.parametrize("name", ["calico.yaml", "calico-typha.yaml"])
+def test_the_plain_manifest_is_what_kubernetes_says(version: str, name: str) -> None:
+    settings, found = planned({"install": "manifest", "metrics": True}, pod_cidr_v6="fd00::/56")
+    data = upstream(f"calico/{version}/{name}").read_bytes()
+    theirs = manifests.objects(data, "mirror.example")
+    ours = plain.objects(theirs, settings, found, proxy_mode="", nodes=9)
+    for one in [*ours, plan.metrics(settings, plain.NAMESPACE)]:
+        if one and one["kind"] != "CustomResourceDefinition":
+            kubernetes_validate.validate(one, "1.34", strict=True)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +206,8 @@ def test_bad_input(calico: dict[str, Any], network: dict[str, Any], sentence: st
         ({"sums": {"calico.yaml": "abc"}}, "not a sha256"),
         ({"felix": {"iptablesRefreshIntervall": "60s"}}, "did you mean 'iptablesRefreshInterval'?"),
         ({"felix": {"maxIpsetSize": "many"}}, "maxIpsetSize: not int: 'many'"),
+        ({"felix": {"chainInsertMode": "Top"}}, "no such word: 'Top'; use one of Insert, Append"),
+        ({"felix": {"netlinkTimeout": "0.5s"}}, "not a time: '0.5s'; write it as 90s"),
         ({"pools": {"A_": {"cidr": V4}}}, "not a name of an object"),
     ],
 )

@@ -8,12 +8,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from underlay.features.calico.upstream import FELIX
+from underlay.features.calico.upstream import FELIX, TIMES, WORDS
 from underlay.settings import Part, Section
 from underlay.settings.network import Cidr
 
 _VERSION = re.compile(r"v\d+\.\d+\.\d+")
 _SUM = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"([0-9]+(ms|s|m|h))+")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -100,4 +101,9 @@ class Calico(Section):
                 raise ValueError(f"Felix has no {name!r} that is set here; {do}")
             if type(value) is not kind:
                 raise ValueError(f"{name}: not {kind.__name__}: {value!r}; correct it")
+            words = WORDS.get(name, ())
+            if words and value not in words:
+                raise ValueError(f"{name}: no such word: {value!r}; use one of {', '.join(words)}")
+            if name in TIMES and not _TIME.fullmatch(str(value)):
+                raise ValueError(f"{name}: not a time: {value!r}; write it as 90s, 1m30s or 500ms")
         return found

@@ -29,20 +29,41 @@ FILES = {
     "canal": ("canal.yaml",),
 }
 
+#: Fields of Felix that take one of a few words.
+WORDS: dict[str, tuple[str, ...]] = {
+    "iptablesBackend": ("Legacy", "NFT", "Auto"),
+    "chainInsertMode": ("Insert", "Append"),
+    "defaultEndpointToHostAction": ("Drop", "Accept", "Return"),
+    "iptablesFilterAllowAction": ("Accept", "Return"),
+    "iptablesMangleAllowAction": ("Accept", "Return"),
+    "natOutgoingExclusions": ("IPPoolsOnly", "IPPoolsAndHostIPs"),
+    "serviceLoopPrevention": ("Drop", "Reject", "Disabled"),
+    "workloadSourceSpoofing": ("Disabled", "Any"),
+    "floatingIPs": ("Enabled", "Disabled"),
+    "ipForwarding": ("Enabled", "Disabled"),
+    "routeSource": ("WorkloadIPs", "CalicoIPAM"),
+    "programClusterRoutes": ("Enabled", "Disabled"),
+    "awsSrcDstCheck": ("DoNothing", "Enable", "Disable"),
+    "logSeverityScreen": ("Trace", "Debug", "Info", "Warning", "Error", "Fatal"),
+}
+
+#: Fields of Felix that take a time. The definition has no fractions: 500ms and not 0.5s.
+TIMES = frozenset(
+    {
+        "iptablesRefreshInterval", "ipsetsRefreshInterval", "routeRefreshInterval",
+        "interfaceRefreshInterval", "iptablesPostWriteCheckInterval",
+        "iptablesLockProbeInterval", "netlinkTimeout", "reportingInterval", "reportingTTL",
+        "endpointReportingDelay", "wireguardKeepAlive",
+    }
+)  # fmt: skip
+
 #: FelixConfiguration.spec, the fields that are worth tuning and exist in v3.31 and v3.32 alike.
 FELIX: dict[str, type] = {
     **dict.fromkeys(
         (
-            "iptablesRefreshInterval", "ipsetsRefreshInterval", "routeRefreshInterval",
-            "interfaceRefreshInterval", "iptablesPostWriteCheckInterval",
-            "iptablesLockProbeInterval", "netlinkTimeout", "reportingInterval", "reportingTTL",
-            "endpointReportingDelay", "nftablesRefreshInterval", "iptablesBackend",
-            "chainInsertMode", "defaultEndpointToHostAction", "iptablesFilterAllowAction",
-            "iptablesMangleAllowAction", "iptablesNATOutgoingInterfaceFilter",
-            "natOutgoingAddress", "natOutgoingExclusions", "serviceLoopPrevention",
-            "workloadSourceSpoofing", "floatingIPs", "ipForwarding", "routeSource",
-            "programClusterRoutes", "featureDetectOverride", "awsSrcDstCheck", "mtuIfacePattern",
-            "logSeverityScreen", "prometheusMetricsHost", "wireguardKeepAlive",
+            *TIMES, *WORDS, "nftablesRefreshInterval", "iptablesNATOutgoingInterfaceFilter",
+            "natOutgoingAddress", "featureDetectOverride", "mtuIfacePattern",
+            "prometheusMetricsHost",
         ),
         str,
     ),
