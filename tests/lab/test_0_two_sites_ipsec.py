@@ -291,7 +291,6 @@ def test_two_minutes_without_transit(sites: Sites) -> None:
     sites.comes_back()
 
 
-@pytest.mark.slow
 def test_route_mode_carries_the_same(sites: Sites) -> None:
     words = sites.settings(mode="route", esp_proposals=["aes256gcm16-ecp384"])
     sites.applied(*words, DEPLOY)
