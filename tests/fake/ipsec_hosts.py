@@ -14,7 +14,9 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakSet
 
+from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from tests.fake.world import Killed
 
@@ -221,7 +223,7 @@ class Boxes:
     """All hosts of one link between two gateways. power: shell commands until it is cut.
 
     steps: those that were run; names_of_steps: the script that each belongs to; agreeing: whether
-    the two gateways can establish anything.
+    the two gateways can establish anything; ended: runs that lost their power.
     """
 
     folder: Path
@@ -232,6 +234,8 @@ class Boxes:
     names_of_steps: list[str] = field(default_factory=list)
     dead: bool = False
     agreeing: bool = True
+    last_run: State | None = None
+    ended: WeakSet[State] = field(default_factory=WeakSet)
 
     def __post_init__(self) -> None:
         self.boxes = {name: Box(name, self.folder / name.replace("/", "-")) for name in self.names}
@@ -249,10 +253,19 @@ class Boxes:
             for path, text in box.everything().items()
         }
 
-    def answer(self, host: str, command: str, stdin: list[str]) -> tuple[bool, CommandOutput]:
-        """What a host's shell gives."""
-        if self.dead:
+    def power_up(self) -> None:
+        """After a cut: the hosts answer, but not to the run that was cut."""
+        if self.last_run is not None:
+            self.ended.add(self.last_run)
+        self.power, self.dead = 10**9, False
+
+    def answer(
+        self, run: State, host: str, command: str, stdin: list[str]
+    ) -> tuple[bool, CommandOutput]:
+        """What a host's shell gives to that run."""
+        if self.dead or run in self.ended:
             raise Killed(host)
+        self.last_run = run
         text, box = shlex.split(command)[-1], self.boxes[host]
         if f"{MARK}associations" in text:
             lines = [

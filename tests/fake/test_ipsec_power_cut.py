@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
+from pyinfra.api.state import State
 from pyinfra.connectors.fake import FakeConnector
+from pyinfra.connectors.util import CommandOutput
 from tests.fake.ipsec_hosts import Boxes
 from tests.fake.world import Run, run_on
 
@@ -39,22 +42,26 @@ Action = Callable[[Boxes], Run]
 def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     """Make hosts the ones that pyinfra talks to."""
     now: list[Boxes] = []
+    of_run: WeakKeyDictionary[State, Boxes] = WeakKeyDictionary()
+    stdin: dict[tuple[State, str], list[str]] = {}
     original: Callable[..., Any] = FakeConnector.run_shell_command
 
     def run(self: FakeConnector, command: Any, *words: Any, **named: Any) -> Any:
-        given = list(named.get("_stdin") or [])
-        monkeypatch.setattr(
-            FakeConnector,
-            "_lookup_response",
-            lambda self, text: now[-1].answer(self.host.name, text, given),
-        )
+        # hosts take turns inside of this call, and one of a run that was cut may come late
+        of_run.setdefault(self.state, now[-1])
+        stdin[self.state, self.host.name] = list(named.get("_stdin") or [])
         return original(self, command, *words, **named)
+
+    def answer(self: FakeConnector, text: str) -> tuple[bool, CommandOutput]:
+        given = stdin[self.state, self.host.name]
+        return of_run[self.state].answer(self.state, self.host.name, text, given)
 
     def used(boxes: Boxes) -> Boxes:
         now.append(boxes)
         return boxes
 
     monkeypatch.setattr(FakeConnector, "run_shell_command", run)
+    monkeypatch.setattr(FakeConnector, "_lookup_response", answer)
     monkeypatch.setenv("TEST_PSK", "correct horse")
     return used
 
@@ -105,7 +112,7 @@ def cuts(
         with contextlib.suppress(Exception):
             action(boxes)
         assert boxes.dead, f"the cut before command {cut} did not happen"
-        boxes.power, boxes.dead = 10**9, False
+        boxes.power_up()
         yield boxes, f"command {cut}, {whole.names_of_steps[cut]}"
         shutil.rmtree(boxes.folder)
 
