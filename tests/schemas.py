@@ -52,6 +52,13 @@ OWN: dict[str, Schema] = {
         ),
     ),
     "APIServer": _closed(),
+    # the fields that a test sets, each with another kind of limit
+    "FelixConfiguration": _closed(
+        iptablesRefreshInterval={"type": "string", "pattern": "^([0-9]+(ms|s|m|h))*$"},
+        chainInsertMode=_one_of("Insert", "Append"), ipForwarding=_SWITCH, vxlanVNI=_INT,
+        removeExternalRoutes=_BOOL, wireguardEnabled=_BOOL, prometheusMetricsEnabled=_BOOL,
+        prometheusMetricsPort=_INT,
+    ),
     "IPPool": _closed(
         cidr=_TEXT, blockSize={"type": "integer", "minimum": 20, "maximum": 128}, ipipMode=_MODE,
         vxlanMode=_MODE, natOutgoing=_BOOL, nodeSelector=_TEXT, disableBGPExport=_BOOL,
@@ -75,7 +82,7 @@ def definitions() -> dict[str, Schema]:
 
 
 def _strict(schema: Any) -> Any:
-    """Unknown fields refused; patterns of Go that Python cannot read left out."""
+    """Unknown fields refused; patterns of Go as Python writes them."""
     if isinstance(schema, list):
         return [_strict(one) for one in schema]
     if not isinstance(schema, dict):
@@ -85,8 +92,11 @@ def _strict(schema: Any) -> Any:
         if key == "properties"
         else _strict(value)
         for key, value in schema.items()
-        if key != "pattern" and not (key == "format" and not isinstance(value, dict))
+        if not (key == "format" and not isinstance(value, dict))
     }
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str):
+        found["pattern"] = pattern.replace("^(?i)", "(?i)^")
     if isinstance(found.get("properties"), dict) and "additionalProperties" not in found:
         found["additionalProperties"] = bool(found.get("x-kubernetes-preserve-unknown-fields"))
     return found

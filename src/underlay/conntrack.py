@@ -22,6 +22,10 @@ CAP = 1_048_576
 #: A full table may take at most this part of memory.
 MEMORY_SHARE = 16
 
+#: A size that is off by less than this part stays: a machine's memory differs by some pages from
+#: boot to boot, because the kernel lies elsewhere each time.
+SETTLED_SHARE = 64
+
 #: The kernel rounds buckets up to whole pages of 8-byte heads (nf_ct_alloc_hashtable).
 BUCKETS_STEP = 512
 
@@ -31,6 +35,13 @@ def table_size(*, cores: int, memory_bytes: int) -> int:
     wanted = max(cores * MAX_PER_CORE, MINIMUM)
     bound = memory_bytes // MEMORY_SHARE // (ENTRY_BYTES + 2 * BUCKET_BYTES)
     return max(min(wanted, bound), 4 * BUCKETS_STEP)
+
+
+def settled(size: int, earlier: int | None) -> int:
+    """The size of an earlier run where it is as good as the one computed now."""
+    if earlier is None or abs(earlier - size) > size // SETTLED_SHARE:
+        return size
+    return earlier
 
 
 def kube_proxy_table_size(version: str, cores: int, max_per_core: int, minimum: int) -> int | None:

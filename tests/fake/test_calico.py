@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,75 @@ def test_images_come_from_a_mirror(world: Calico) -> None:
     )
     spec = world.cluster.objects["Installation", "", "default"]["spec"]
     assert spec["registry"] == "mirror.example/calico/"
+
+
+# -- canal
+
+CANAL = [
+    {
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "canal-config", "namespace": "kube-system"},
+        "data": {"net-conf.json": "{}", "typha_service_name": "none"},
+    },
+    {
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "canal", "namespace": "kube-system"},
+        "spec": {"template": {"metadata": {"labels": {"k8s-app": "canal"}}, "spec": {
+            "containers": [
+                {"name": "calico-node", "image": "quay.io/calico/node:v3.32.1", "env": []},
+                {"name": "kube-flannel", "command": ["/opt/bin/flanneld", "--ip-masq"]},
+            ],
+        }}},
+    },
+    _workload("Deployment", "calico-kube-controllers", "kube-system", "quay.io/calico/x:v3.32.1"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def canal(world: Calico) -> Calico:
+    """Two nodes with a block each, and a manifest shaped as upstream's."""
+    world.file("canal.yaml", CANAL)
+    world.cluster.put(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+    )
+    world.ready["files"] = ["10-canal.conflist"]
+    for number, name in enumerate(NAMES):
+        node = {
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+            "spec": {"podCIDR": f"10.244.{number}.0/24"},
+        }  # fmt: skip
+        world.cluster.put(node)
+    return world
+
+
+def test_canal_then_nothing_then_a_new_mtu_on_the_device_too(canal: Calico) -> None:
+    words = {"install": "canal", "metrics": True}
+    assert canal.install(words, cni="flannel").failed == set()
+    assert canal.cluster.writes == [
+        "apply ConfigMap canal-config",
+        "apply DaemonSet canal",
+        "apply Deployment calico-kube-controllers",
+        "apply FelixConfiguration default",
+        "apply Service felix-metrics",
+    ]
+    service = canal.cluster.objects["Service", "kube-system", "felix-metrics"]
+    assert service["spec"]["selector"] == {"k8s-app": "canal"}
+    canal.cluster.calls.clear()
+    again = canal.install(words, cni="flannel")
+    assert (again.failed, again.operations, canal.cluster.writes) == (set(), 0, [])
+    canal.ready["devices"] = [
+        json.dumps([{"ifname": "flannel.1", "mtu": 1450, "txqlen": 1000, "addr_info": []}])
+    ]
+    assert canal.install(words, cni="flannel", mtu=1400).failed == set()
+    assert canal.cluster.writes == ["apply ConfigMap canal-config", "apply DaemonSet canal"]
+    assert all("ip link set dev flannel.1 mtu 1350" in canal.changed[name] for name in NAMES)
+
+
+def test_what_flannel_cannot_change_canal_cannot(canal: Calico) -> None:
+    words = {"install": "canal"}
+    assert canal.install(words, cni="flannel").failed == set()
+    with pytest.raises(ClusterError, match=r"kube-system/canal-config: Network is '10\.244"):
+        canal.install(words, cni="flannel", pod_cidr="10.244.0.0/17")
+    canal.cluster.objects["Node", "", NAMES[1]]["spec"] = {}
+    with pytest.raises(ClusterError, match=f"node {NAMES[1]} has no block"):
+        canal.install(words, cni="flannel")

@@ -124,18 +124,20 @@ def _lines(lines: Any, *, mark: bool = True) -> CommandOutput:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Three hosts that have nothing yet."""
     found = World()
+    stdin: dict[str, list[str]] = {}
     original: Callable[..., Any] = FakeConnector.run_shell_command
 
     def run(self: FakeConnector, command: Any, *words: Any, **named: Any) -> Any:
-        given = named.get("_stdin") or []
-        monkeypatch.setattr(
-            FakeConnector,
-            "_lookup_response",
-            lambda self, text: found.answer(self.host.name, text, list(given)),
-        )
+        # hosts take turns inside of this call
+        stdin[self.host.name] = list(named.get("_stdin") or [])
         return original(self, command, *words, **named)
 
     monkeypatch.setattr(FakeConnector, "run_shell_command", run)
+    monkeypatch.setattr(
+        FakeConnector,
+        "_lookup_response",
+        lambda self, text: found.answer(self.host.name, text, stdin[self.host.name]),
+    )
     monkeypatch.setenv("TEST_PSK", PSK)
     return found
 

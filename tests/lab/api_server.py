@@ -2,10 +2,12 @@
 
 No controller runs: a DaemonSet never gets pods, and a namespace that is deleted stays until
 somebody finalizes it. That is what a change waits for, and what takes it back.
+UNDERLAY_TEST_KUBERNETES names a folder with the binaries of another release.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import subprocess
@@ -26,7 +28,8 @@ from underlay.lab.progress import clock
 def api_server(folder: Path) -> Iterator[Api]:
     """The API of a server that lives as long as the block; folder: for its data."""
     say = clock()
-    programs = binaries(None, say, install=True)
+    given = os.environ.get("UNDERLAY_TEST_KUBERNETES")
+    programs = binaries(Path(given) if given else None, say, install=True)
     token = secrets.token_hex(16)
     store, peers, port = _ports(3)
     key = folder / "sa.key"
@@ -44,6 +47,7 @@ def api_server(folder: Path) -> Iterator[Api]:
             "--bind-address=127.0.0.1", "--advertise-address=192.0.2.1", f"--secure-port={port}",
             f"--cert-dir={folder}", f"--token-auth-file={folder / 'tokens.csv'}",
             "--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC",
+            "--allow-privileged=true",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
         ],

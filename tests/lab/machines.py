@@ -7,10 +7,12 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from underlay.lab import down, ssh
+from underlay.lab import down, network, ssh
 from underlay.lab.progress import clock
 from underlay.lab.state import Lab
 from underlay.lab.up import Request, up
@@ -64,6 +66,25 @@ class Machines:
     def environment(self) -> dict[str, str]:
         """The environment that points inventory.py at this lab."""
         return {**os.environ, "UNDERLAY_LAB": self.lab.name, "PYINFRA_PROGRESS": "off"}
+
+    @contextmanager
+    def sniffing(self, link: str) -> Iterator[list[str]]:
+        """What goes over a link while the block runs, a line for each packet."""
+        words = ["tcpdump", "-nl", "-i", network.bridge(link)]
+        sniffer = subprocess.Popen(
+            ["ip", "netns", "exec", self.lab.netns, *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        seen: list[str] = []
+        try:
+            assert sniffer.stderr is not None
+            while "listening on" not in sniffer.stderr.readline():
+                pass
+            yield seen
+            time.sleep(1)
+        finally:
+            sniffer.terminate()
+            seen += [line for line in sniffer.communicate()[0].splitlines() if line.strip()]
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -38,6 +38,7 @@ from underlay.cluster.objects import (
 from underlay.errors import ClusterError, ManifestError
 from underlay.features.calico import deploy as calico
 from underlay.features.calico import manifests
+from underlay.features.calico.guard import RULES_SINCE
 from underlay.features.flannel import deploy as flannel
 
 pytestmark = pytest.mark.lab
@@ -216,6 +217,11 @@ OWN = {
 }
 
 
+def _minor(api: Api) -> int:
+    """The server's minor version."""
+    return int(api.version().split(".")[1])
+
+
 def _older(found: Any) -> Any:
     """Without the rules and the empty defaults that a server before 1.25 does not take."""
     if isinstance(found, dict):
@@ -245,7 +251,9 @@ def install_calico(
     for name, own in OWN.items():
         found = own
         if kind == "upstream":
-            found = _older(manifests.objects((theirs / name).read_bytes(), None))
+            found = manifests.objects((theirs / name).read_bytes(), None)
+            if _minor(api) < RULES_SINCE:
+                found = _older(found)
         data = json_lines(found)
         (tmp_path / name).write_bytes(data)
         sums[name] = hashlib.sha256(data).hexdigest()
@@ -309,6 +317,8 @@ def test_pods_that_do_not_come_up_take_calico_back(api: Api, install_calico: Ins
 def test_definitions_that_the_server_is_too_old_for_are_refused(
     api: Api, install_calico: Install, tmp_path: Path
 ) -> None:
+    if _minor(api) >= RULES_SINCE:
+        pytest.skip("this server is new enough")
     found = [*OWN["operator-crds.yaml"]]
     schema = {"type": "object", "x-kubernetes-validations": [{"rule": "true"}]}
     found[0] = json.loads(json.dumps(found[0]))
@@ -325,3 +335,38 @@ def test_a_wrong_sum_changes_nothing(api: Api, install_calico: Install) -> None:
     with pytest.raises(ManifestError, match="it is not the file that was checked"):
         install_calico({"sums": dict.fromkeys(OWN, "0" * 64)})
     assert api.find(NAMESPACE, "tigera-operator") is None
+
+
+@pytest.fixture
+def install_canal(world: World, api: Api) -> Iterator[Install]:
+    """Run the deploy with upstream's canal.yaml; at the end nothing of it is left."""
+    if not upstream("calico/v3.32.1/canal.yaml").is_file():
+        pytest.skip("upstream's manifests are not on this computer")
+    if _minor(api) < RULES_SINCE:
+        pytest.skip("the definitions of this release need a newer server")
+    world.ready = {"files": ["10-canal.conflist"]}
+
+    def run(section: dict[str, Any] | None = None, **network: Any) -> Run:
+        given = {"install": "canal", "manifests": str(upstream("calico")), "wait_s": 0}
+        found = {**given, **(section or {})}
+        return _run(calico, "calico", found, {"cni": "flannel", **network})
+
+    yield run
+    for one in api.list(CRD):
+        if one["spec"]["group"].endswith(("projectcalico.org", "policy.networking.k8s.io")):
+            api.delete(CRD, one["metadata"]["name"])
+    for kind, name in ((DAEMON_SET, "canal"), (DEPLOYMENT, "calico-kube-controllers"),
+                       (CONFIG_MAP, "canal-config")):  # fmt: skip
+        api.delete(kind, name, "kube-system")
+    _until_gone(api)
+
+
+def test_canal_then_nothing_then_a_new_mtu(api: Api, install_canal: Install) -> None:
+    assert install_canal().failed == set()
+    again = install_canal()
+    assert (again.failed, again.operations) == (set(), 0)
+    assert install_canal(mtu=1400).failed == set()
+    data = api.get(CONFIG_MAP, "canal-config", "kube-system")["data"]
+    assert (data["veth_mtu"], json.loads(data["net-conf.json"])["Backend"]["MTU"]) == ("1350", 1400)
+    with pytest.raises(ClusterError, match="canal-config: Network is"):
+        install_canal(pod_cidr="10.244.0.0/17")

@@ -14,17 +14,15 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.lab.machines import Machines, own_lab, pings
 
-from underlay.lab import links, network, ssh, state
+from underlay.lab import links, ssh, state
 
 pytestmark = pytest.mark.lab
 
@@ -120,25 +118,6 @@ class Sites(Machines):
                 " journalctl -q --no-pager -n 40 -u strongswan -u underlay-ipsec-refresh; :"
             )
             time.sleep(2)
-
-    @contextmanager
-    def sniffing(self, link: str) -> Iterator[list[str]]:
-        """What goes over a link while the block runs, a line for each packet."""
-        words = ["tcpdump", "-nl", "-i", network.bridge(link)]
-        sniffer = subprocess.Popen(
-            ["ip", "netns", "exec", self.lab.netns, *words],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        seen: list[str] = []
-        try:
-            assert sniffer.stderr is not None
-            while "listening on" not in sniffer.stderr.readline():
-                pass
-            yield seen
-            time.sleep(1)
-        finally:
-            sniffer.terminate()
-            seen += [line for line in sniffer.communicate()[0].splitlines() if line.strip()]
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +291,6 @@ def test_two_minutes_without_transit(sites: Sites) -> None:
     sites.comes_back()
 
 
-@pytest.mark.slow
 def test_route_mode_carries_the_same(sites: Sites) -> None:
     words = sites.settings(mode="route", esp_proposals=["aes256gcm16-ecp384"])
     sites.applied(*words, DEPLOY)

@@ -19,11 +19,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.lab.machines import Machines
+from tests.lab.machines import Machines, own_lab
 
-from underlay.lab import down, network, ssh, state
-from underlay.lab.progress import clock
-from underlay.lab.up import Request, up
+from underlay.lab import network, ssh, state
 
 pytestmark = pytest.mark.lab
 
@@ -119,13 +117,8 @@ def machines() -> Iterator[Star]:
     if given:
         yield Star(state.load(given))
         return
-    say = clock()
-    name = "star-scenarios"
-    down.down(name, say)
-    try:
-        yield Star(up(Request(name, topology="star", memory=512), say))
-    finally:
-        down.down(name, say)
+    for found in own_lab("star-scenarios", topology="star"):
+        yield Star(found.lab)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 from tests import schemas
 from tests.upstream import upstream
 
 from underlay.cluster.objects import kind_of
 from underlay.errors import ManifestError
+from underlay.facts.cni import CniNode, Device
 from underlay.features import all_sections
 from underlay.features.address_plan import Plan, plan_of
-from underlay.features.calico import guard, manifests, plain, plan
+from underlay.features.calico import canal, guard, manifests, plain, plan
 from underlay.features.calico.rules import files, problems
 from underlay.features.calico.settings import Calico
-from underlay.features.calico.upstream import FELIX, SUMS
+from underlay.features.calico.upstream import FELIX, SUMS, TIMES, WORDS
+from underlay.features.flannel.settings import Flannel
 from underlay.settings import Fleet, RawHost
 from underlay.settings.network import Network
 from underlay.settings.read import read_fleet, read_section
@@ -56,6 +60,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"encapsulation": "wireguard"}),
     ({}, {"pod_cidr_v6": "fd00:10:244::/56"}),
     ({"metrics": True, "dataplane": "nftables", "registry": "mirror.example"}, {}),
+    ({"felix": {"iptablesRefreshInterval": "1m30s", "chainInsertMode": "Append", "vxlanVNI": 4097,
+                "ipForwarding": "Enabled", "removeExternalRoutes": False}}, {}),
     (
         {"pools": {"a": {"cidr": "10.244.0.0/17", "block_size": 24}, "b": {
             "cidr": "10.244.128.0/17", "encapsulation": "none", "nat_outgoing": False,
@@ -74,6 +80,7 @@ def test_every_object_is_what_its_definition_says(
     rendered = [
         plan.installation(settings, found, ""),
         plan.api_server(),
+        *filter(None, [plan.felix(settings, found.network, version)]),
         *(plan.ip_pool(pool, version) for pool in plan.pools(settings, found.network)),
     ]
     for known in filter(None, (schemas.OWN, schemas.definitions())):
@@ -96,6 +103,34 @@ def test_every_field_of_felix_exists_in_upstreams_definition() -> None:
     assert {name: properties[name]["type"] for name in FELIX} == {
         name: kinds[kind] for name, kind in FELIX.items()
     }
+
+
+@present
+def test_words_and_times_of_felix_are_those_of_upstreams_definition() -> None:
+    schema = schemas.definitions()["FelixConfiguration"]
+    for name, words in WORDS.items():
+        for word in words:
+            found = {"kind": "FelixConfiguration", "spec": {name: word}}
+            assert schemas.wrong(found, {"FelixConfiguration": schema}) == []
+        found = {"kind": "FelixConfiguration", "spec": {name: "Nonsense"}}
+        assert schemas.wrong(found, {"FelixConfiguration": schema})
+    for name in TIMES:
+        for text, right in (("1m30s", True), ("500ms", True), ("0.5s", False), ("9", False)):
+            found = {"kind": "FelixConfiguration", "spec": {name: text}}
+            assert (schemas.wrong(found, {"FelixConfiguration": schema}) == []) is right, name
+
+
+@present
+@pytest.mark.parametrize("version", SUMS)
+@pytest.mark.parametrize("name", ["calico.yaml", "calico-typha.yaml"])
+def test_the_plain_manifest_is_what_kubernetes_says(version: str, name: str) -> None:
+    settings, found = planned({"install": "manifest", "metrics": True}, pod_cidr_v6="fd00::/56")
+    data = upstream(f"calico/{version}/{name}").read_bytes()
+    theirs = manifests.objects(data, "mirror.example")
+    ours = plain.objects(theirs, settings, found, proxy_mode="", nodes=9)
+    for one in [*ours, plan.metrics(settings, plain.NAMESPACE)]:
+        if one and one["kind"] != "CustomResourceDefinition":
+            kubernetes_validate.validate(one, "1.34", strict=True)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +206,8 @@ def test_bad_input(calico: dict[str, Any], network: dict[str, Any], sentence: st
         ({"sums": {"calico.yaml": "abc"}}, "not a sha256"),
         ({"felix": {"iptablesRefreshIntervall": "60s"}}, "did you mean 'iptablesRefreshInterval'?"),
         ({"felix": {"maxIpsetSize": "many"}}, "maxIpsetSize: not int: 'many'"),
+        ({"felix": {"chainInsertMode": "Top"}}, "no such word: 'Top'; use one of Insert, Append"),
+        ({"felix": {"netlinkTimeout": "0.5s"}}, "not a time: '0.5s'; write it as 90s"),
         ({"pools": {"A_": {"cidr": V4}}}, "not a name of an object"),
     ],
 )
@@ -290,3 +327,117 @@ def test_pools_are_compared_whatever_wrote_them() -> None:
     assert "is not in the plan" in "".join(guard.pool_refusals(wanted, [other]))
     off = {"metadata": {"name": "x"}, "spec": {"cidr": "10.9.0.0/16", "disabled": True}}
     assert list(guard.pool_refusals(wanted, [off])) == []
+
+
+# -- canal
+
+CANAL: dict[str, Any] = {"cni": "flannel", "encapsulation": "vxlan"}
+
+
+def canal_objects(
+    version: str, own: dict[str, Any] | None = None, **network: Any
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Kind and name -> what is applied."""
+    found = fleet({"install": "canal", "version": version}, {"flannel": own or {}}, **network)
+    assert [str(problem) for problem in problems(found)] == []
+    planned = plan_of(found)
+    assert planned is not None
+    theirs = manifests.objects(upstream(f"calico/{version}/canal.yaml").read_bytes(), None)
+    ours = canal.objects(theirs, next(iter(found)).section(Flannel), planned)
+    changed = [b for a, b in zip(theirs, ours, strict=True) if a != b]
+    assert sorted(one["kind"] for one in changed) == ["ConfigMap", "DaemonSet"]
+    return {(one["kind"], one["metadata"]["name"]): one for one in ours}
+
+
+@present
+@pytest.mark.parametrize("version", SUMS)
+def test_canal_has_the_values_of_the_plan(version: str) -> None:
+    found = canal_objects(version, **CANAL)
+    data = found["ConfigMap", "canal-config"]["data"]
+    assert data["veth_mtu"] == "1450"
+    assert json.loads(data["net-conf.json"]) == {
+        "Network": V4, "Backend": {"Type": "vxlan", "VNI": 1, "Port": 8472, "MTU": 1500},
+    }  # fmt: skip
+    assert (data["canal_iface"], data["masquerade"]) == ("", "true")
+    pod = found["DaemonSet", "canal"]["spec"]["template"]["spec"]
+    felix, agent = pod["containers"]
+    assert {"name": "FELIX_NFTABLESMODE", "value": "Disabled"} in felix["env"]
+    assert agent["image"].endswith(f":{canal.FLANNEL}")
+    assert "--ip-masq" in agent["command"]
+    for one in found.values():
+        if one["kind"] != "CustomResourceDefinition":
+            kubernetes_validate.validate(one, "1.34", strict=True)
+
+
+@present
+def test_what_flannel_is_told_reaches_canal_and_its_pods() -> None:
+    before = canal_objects("v3.32.1", **CANAL)
+    own = {"vni": 7, "port": 4789, "interface": "eth1", "ip_masq": False}
+    found = canal_objects("v3.32.1", own, **{**CANAL, "encapsulation": "vxlan-cross-subnet"})
+    data = found["ConfigMap", "canal-config"]["data"]
+    backend = json.loads(data["net-conf.json"])["Backend"]
+    assert backend == {
+        "Type": "vxlan", "VNI": 7, "Port": 4789, "DirectRouting": True, "MTU": 1500,
+    }  # fmt: skip
+    assert (data["canal_iface"], data["masquerade"]) == ("eth1", "false")
+    pods = [one["DaemonSet", "canal"]["spec"]["template"] for one in (before, found)]
+    assert "--ip-masq" not in pods[1]["spec"]["containers"][1]["command"]
+    key = "underlay.dev/configuration"
+    assert len({pod["metadata"]["annotations"][key] for pod in pods}) == 2
+
+
+@pytest.mark.parametrize(
+    ("calico", "more", "network", "sentence"),
+    [
+        ({}, {}, {"cni": "calico"}, "network.cni: canal is to be installed (got 'calico')"),
+        ({}, {}, {"encapsulation": "none"}, "canal is flannel's VXLAN (got 'none')"),
+        ({}, {}, {"pod_cidr_v6": "fd00:10:244::/56"}, "canal has IPv4 only"),
+        ({}, {}, {"bgp": True}, "canal runs no BGP"),
+        ({}, {}, {"typha": True}, "canal's manifest has no Typha"),
+        ({"pools": {"a": {"cidr": V4}}}, {}, {}, "calico.pools: canal's addresses are the blocks"),
+        ({"dataplane": "nftables"}, {}, {}, "canal's flannel v0.24.4 writes iptables rules"),
+        ({}, {"kube_proxy": {"mode": "nftables"}}, {}, "canal's flannel v0.24.4 writes iptables"),
+        ({}, {"flannel": {"nftables": True}}, {}, "flannel.nftables: canal's manifest has no"),
+        ({}, {"flannel": {"port": 4789}, "wireguard": {"overlays": {"wg0": OVERLAY}}}, {},
+         "flannel.port: the overlay wg0 listens there"),
+        ({"version": "v3.30.3"}, {}, {}, "calico.sums.canal.yaml: no sha256 for v3.30.3"),
+    ],
+)  # fmt: skip
+def test_what_canal_cannot_do(
+    calico: dict[str, Any], more: dict[str, Any], network: dict[str, Any], sentence: str
+) -> None:
+    found = fleet({"install": "canal", **calico}, more, **{**CANAL, **network})
+    assert sentence in "\n".join(map(str, problems(found)))
+
+
+def test_a_node_of_canal_has_devices_of_both_and_its_own_file() -> None:
+    devices = {name: Device(name, 1450, 1000) for name in ("flannel.1", "cali1")}
+    node = CniNode(devices, ("10-canal.conflist",), frozenset(), None)
+    assert list(guard.node_refusals(node, Calico(install="canal"))) == []
+    told = "".join(guard.node_refusals(node, Calico(install="manifest")))
+    assert "10-canal.conflist is another CNI's" in told
+    assert "flannel.1 of flannel is still there" in told
+
+
+def test_canal_and_the_others_refuse_each_other() -> None:
+    def workload(name: str, image: str = "") -> dict[str, Any]:
+        containers = [{"image": image}]
+        return {
+            "metadata": {"name": name, "namespace": "kube-system"},
+            "spec": {"template": {"spec": {"containers": containers}}},
+        }
+
+    by_canal = Calico(install="canal")
+    assert list(guard.install_refusals(by_canal, [workload("canal", "x/node:v3.32.1")])) == []
+    newer = guard.install_refusals(by_canal, [workload("canal", "x/node:v3.33.0")])
+    assert "Calico does not go back" in "".join(newer)
+    for name, whose in (("calico-node", "Calico"), ("kube-flannel-ds", "flannel")):
+        told = "".join(guard.install_refusals(by_canal, [workload(name)]))
+        assert f"{whose} runs here" in told
+    told = "".join(guard.install_refusals(Calico(), [workload("canal")]))
+    assert "Canal runs here" in told
+
+
+def test_images_of_canals_flannel_move_too() -> None:
+    moved = manifests.image("docker.io/flannel/flannel:v0.24.4", "mirror.example/x")
+    assert moved == "mirror.example/x/flannel/flannel:v0.24.4"

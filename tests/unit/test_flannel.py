@@ -13,6 +13,7 @@ from tests.upstream import upstream
 
 from underlay.facts.cni import CniNode, Device, Way
 from underlay.features import all_sections, cni_guard
+from underlay.features import net_conf as flannel_conf
 from underlay.features.address_plan import plan_of
 from underlay.features.flannel import guard, plan
 from underlay.features.flannel.rules import problems
@@ -195,20 +196,26 @@ READY = CniNode({}, ("10-flannel.conflist",), frozenset({"bridge"}), (True, True
 WANTED = {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}
 
 
+def live(text: str) -> dict[str, Any]:
+    """A ConfigMap with this net-conf.json."""
+    meta = {"namespace": "kube-flannel", "name": "kube-flannel-cfg"}
+    return {"metadata": meta, "data": {"net-conf.json": text}}
+
+
 def test_a_backend_that_is_absent_means_udp() -> None:
-    found = list(guard.net_conf_refusals(WANTED, '{"Network": "10.244.0.0/16"}'))
+    found = list(flannel_conf.refusals(WANTED, live('{"Network": "10.244.0.0/16"}')))
     assert len(found) == 1
     assert "Backend.Type is 'udp' and would become 'vxlan'" in found[0]
 
 
 def test_keys_are_compared_as_flannel_does() -> None:
     text = '{"network": "10.244.0.0/16", "backend": {"type": "VXLAN", "vni": 1, "port": 8472}}'
-    assert list(guard.net_conf_refusals(WANTED, text)) == []
+    assert list(flannel_conf.refusals(WANTED, live(text))) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"Backend": 1}'])
 def test_a_net_conf_that_cannot_be_read_is_told(text: str) -> None:
-    assert "is no JSON object" in "".join(guard.net_conf_refusals(WANTED, text))
+    assert "is no JSON object" in "".join(flannel_conf.refusals(WANTED, live(text)))
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ DIFFERENT: dict[str, tuple[Tunnel, Callable[[dict[str, list[str]]], object], str
     ),
     "route MTU": (NODE, _with("table", ["10.20.0.0/24 via 10.10.0.1 dev eth1"]), "has MTU 0"),
     "no rule": (NODE, _with("ruled", []), "no rule leads to table 218"),
-    "killed before its proof": (GATEWAY, _with("unproved", ["a-b"]), "before it was proved"),
+    "killed before its proof": (GATEWAY, _with("kept", ["a-b"]), "before it was proved"),
 }  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def test_a_difference_is_named(case: str) -> None:
 def test_calico_may_come_first_and_a_cut_copy_is_none() -> None:
     found = _readings(NODE)
     found["rules"].insert(0, "nat -A POSTROUTING -m comment --comment x -j cali-POSTROUTING")
-    found["unproved"] = ["a-b.new"]
+    found["kept"] = ["a-b.new"]
     assert compare(parse(found), NODE).reasons == ()
 
 

@@ -33,7 +33,7 @@ GOOD: dict[str, Any] = {
 
 FAR = {"address": "198.51.100.9", "networks": ["10.30.0.0/24"]}
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
-HOSTS = ("a-gw", "a1", "b-gw")
+HOSTS = ("a-gw", "a1", "b-gw", "a-gw2", "b-gw2")
 
 
 def _problems(change: Change | None = None, network: dict[str, str] | None = None) -> list[str]:
@@ -175,6 +175,22 @@ def test_what_the_link_must_not_take_is_bypassed() -> None:
 def test_far_networks_must_not_be_our_pods() -> None:
     found = _problems(network={"pod_cidr": "10.20.0.0/16"})
     assert "10.20.0.0/24 overlaps network.pod_cidr 10.20.0.0/16" in found[0]
+
+
+def test_an_end_has_one_gateway_and_two_pairs_share_the_load() -> None:
+    (refused,) = _problems(lambda s, k: k["ends"]["a"].update(gateway=["a-gw", "a-gw2"]))
+    assert "an end has one gateway" in refused
+    assert "a link for each pair of gateways" in refused
+
+    def pairs(section: dict[str, Any], link: dict[str, Any]) -> None:
+        other = copy.deepcopy(link)
+        link["ends"]["b"]["networks"] = ["10.20.0.0/25"]
+        other["ends"]["a"] |= {"gateway": "a-gw2", "address": "192.0.2.3", "inside": "10.10.0.2"}
+        other["ends"]["b"] = {"gateway": "b-gw2", "address": "192.0.2.4",
+                              "networks": ["10.20.0.128/25"]}  # fmt: skip
+        section["links"]["two"] = other
+
+    assert _problems(pairs) == []
 
 
 def test_the_proposals_of_the_guide_are_taken() -> None:

@@ -112,7 +112,22 @@ def test_what_is_accepted_is_told_and_stops_nothing() -> None:
 def test_differences_are_told_before() -> None:
     assert any("no NodePort answers on 127.0.0.1" in f.sentence for f in ask())
     told = [f.id for f in ask("nftables", 33)]
-    assert told == ["localhost-node-port", "node-port-addresses"]
+    assert told == ["localhost-node-port", "restart-gap", "node-port-addresses"]
+
+
+@pytest.mark.parametrize(
+    ("was", "mode", "gap"),
+    [
+        ("iptables", "ipvs", False), ("ipvs", "iptables", False), ("iptables", "nftables", True),
+        ("ipvs", "nftables", True), ("nftables", "iptables", True), ("nftables", "ipvs", True),
+    ],
+)  # fmt: skip
+def test_that_kube_proxy_itself_cleans_first_is_told(was: str, mode: str, gap: bool) -> None:
+    told = {f.id: f for f in ask(mode, 33, node={"mode": was})}
+    assert ("restart-gap" in told) is gap
+    if gap:
+        assert not told["restart-gap"].refuses
+        assert f"mode {was} as it starts in mode {mode}" in told["restart-gap"].sentence
 
 
 def test_sockets_of_the_node_are_told_when_ipvs_is_left() -> None:

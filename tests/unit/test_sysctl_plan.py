@@ -63,6 +63,23 @@ def test_conntrack_is_sized_and_its_buckets_follow() -> None:
     assert dict(steps.live) == {MAX: "131072", BUCKETS: "32768"}
 
 
+def test_a_size_by_memory_stays_when_the_memory_differs_by_some_pages() -> None:
+    wanted = {MAX: Wanted("auto"), BUCKETS: Wanted("auto")}
+    small = replace(HOST, cores=1, memory=603_076 << 10)
+    first = plan(small, wanted)
+    assert dict(first.live) == {MAX: "114871", BUCKETS: "29184"}
+    applied = replace(
+        small,
+        text=first.text,
+        values={**small.values, **dict(first.live)},
+        entries=(Entry("t", "r", "previous", {"previous": dict(first.previous)}),),
+    )
+    for pages in (-3, 3, 200):
+        assert plan(replace(applied, memory=small.memory + (pages << 12)), wanted).empty
+    grown = plan(replace(applied, memory=610_000_000 + (64 << 20)), wanted)
+    assert dict(grown.live)[MAX] == "125950"
+
+
 def test_an_unknown_key_names_the_module_that_brings_it() -> None:
     steps = plan(HOST, {"net.bridge.bridge-nf-call-iptables": Wanted("1"), "net.nope": Wanted("1")})
     assert "load the module br_netfilter first" in steps.problems[0]

@@ -17,6 +17,7 @@ from underlay import journal
 from underlay.facts import session
 from underlay.facts.ipsec_host import (
     BEFORE,
+    CERTIFICATES,
     CHANGE,
     CONNECTIONS,
     FOLDER,
@@ -30,9 +31,11 @@ from underlay.facts.ipsec_host import (
 from underlay.facts.script import ScriptFact
 
 #: Our secrets, certificates and keys; a name of each kind, so that no pattern takes others' files.
-SECRETS = (
-    f"{CONNECTIONS}/secret-underlay-*.conf {SWANCTL}/private/underlay-*.pem"
-    f" {SWANCTL}/x509/underlay-*.pem {SWANCTL}/x509ca/underlay-*.pem"
+SECRETS = " ".join(
+    (
+        f"{CONNECTIONS}/secret-underlay-*.conf",
+        *(f"{SWANCTL}/{kind}/underlay-*.pem" for kind in CERTIFICATES),
+    )
 )
 
 # the order of what is there matters: a masquerading rule before ours would win
@@ -86,7 +89,7 @@ def readings(hashed: Iterable[str]) -> dict[str, str]:
         "ssh": session.READING,
         "bgp": "ss -Htn state established '( sport = :179 or dport = :179 )'",
         "pools": "ipset list cali40all-ipam-pools",
-        "unproved": f"ls {BEFORE}",
+        "kept": f"ls {BEFORE}",
         "journal": f"cat {shlex.quote(journal.path(CHANGE))}",
     }
 
@@ -131,10 +134,7 @@ def parse(found: Mapping[str, list[str]]) -> Host:
         ssh_device=device,
         bgp=tuple(sorted({_peer(line) for line in found["bgp"] if line.strip()})),
         pools=_members(found["pools"]),
-        # a copy that was cut short is none
-        unproved=frozenset(
-            line for line in map(str.strip, found["unproved"]) if line and not line.endswith(".new")
-        ),
+        kept=frozenset(line for line in map(str.strip, found["kept"]) if line),
         entries=journal.parse(found["journal"]),
     )
 

@@ -12,6 +12,8 @@ FOLDER = "/etc/underlay/ipsec"
 #: strongSwan's own folders.
 SWANCTL = "/etc/swanctl"
 CONNECTIONS = f"{SWANCTL}/conf.d"
+#: Its folders for a key, the certificate that goes with it, and the authority of the far one's.
+CERTIFICATES = ("private", "x509", "x509ca")
 CHANGE = "ipsec"
 #: Files of links as they were before a change that is not proved yet.
 BEFORE = f"{journal.ROOT}/{CHANGE}/before"
@@ -58,8 +60,8 @@ class Host:
     connected: networks of own addresses; mains: routes of the main table as (to, device);
     ike_port_taken: somebody listens on UDP 500; ssh: client and server address of this session;
     ssh_device: where packets to that client leave; bgp: peers of live BGP sessions; pools:
-    networks that Calico does not masquerade to, None without Calico; unproved: links whose earlier
-    files are kept.
+    networks that Calico does not masquerade to, None without Calico; kept: folders of earlier files
+    of links, and those that a run was still copying, which end in `.new`.
     """
 
     tools: frozenset[str]
@@ -89,16 +91,25 @@ class Host:
     ssh_device: str
     bgp: tuple[str, ...]
     pools: tuple[str, ...] | None
-    unproved: frozenset[str]
+    kept: frozenset[str]
     entries: tuple[journal.Entry, ...]
 
     @property
     def ours(self) -> tuple[str, ...]:
-        """Links that our files name, sorted; a removal that was killed may have left only some."""
-        starts = (f"{CONNECTIONS}/underlay-", f"{FOLDER}/")
-        names = {path.removeprefix(start) for path in self.files for start in starts
-                 if path.startswith(start)}  # fmt: skip
-        return tuple(sorted({name.rpartition(".")[0] for name in names}))
+        """Links that our files name, sorted; a run that was killed may have left only some."""
+        starts = (
+            f"{CONNECTIONS}/underlay-", f"{CONNECTIONS}/secret-underlay-", f"{FOLDER}/",
+            *(f"{SWANCTL}/{kind}/underlay-" for kind in CERTIFICATES),
+        )  # fmt: skip
+        names = {path.removeprefix(start) for path in {*self.files, *self.secrets}
+                 for start in starts if path.startswith(start)}  # fmt: skip
+        kept = {name.removesuffix(".new") for name in self.kept}
+        return tuple(sorted({name.rpartition(".")[0] for name in names} | kept))
+
+    @property
+    def unproved(self) -> frozenset[str]:
+        """Links that a run changed and did not prove; a copy that was cut short changed nothing."""
+        return frozenset(name for name in self.kept if not name.endswith(".new"))
 
     def jumps(self, table: str, start: str, own: str, *, top: bool) -> bool:
         """Whether a chain comes to ours; top: before all rules but those of Calico, which insists.

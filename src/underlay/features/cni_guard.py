@@ -54,11 +54,11 @@ def files(names: Sequence[str], ours: str, accepted: Sequence[str], section: str
             )
 
 
-def devices(found: CniNode, own: str) -> Iterator[str]:
-    """The first device of another CNI."""
+def devices(found: CniNode, *own: str) -> Iterator[str]:
+    """The first device of another CNI than these."""
     for name in sorted(found.devices):
-        whose = next((cni for start, cni in DEVICES.items() if name.startswith(start)), own)
-        if whose != own:
+        whose = next((cni for start, cni in DEVICES.items() if name.startswith(start)), own[0])
+        if whose not in own:
             yield f"the device {name} of {whose} is still there; reboot the node, or delete it"
             return
 

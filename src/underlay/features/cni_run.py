@@ -7,10 +7,13 @@ change whose pods do not come up is taken back, and the run fails.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from pyinfra.api.command import FunctionCommand, PyinfraCommand
 from pyinfra.api.host import Host
@@ -26,7 +29,9 @@ from underlay.features.preflight.copying import take
 from underlay.operations import cluster_objects, outcome
 from underlay.operations.cluster_objects import Change
 from underlay.rolling import Rollout
+from underlay.settings import Fleet
 
+T = TypeVar("T")
 Steps = Generator[PyinfraCommand, None, None]
 
 
@@ -63,6 +68,22 @@ class Job:
     def empty(self) -> bool:
         """Whether every object is as planned."""
         return not (self.changes or self.later)
+
+
+class OncePerRun(Generic[T]):
+    """What the API server says before anything is changed, read once per run for all hosts."""
+
+    def __init__(self, read: Callable[[Fleet, Api], T]) -> None:
+        self._read = read
+        self._lock = threading.Lock()
+        self._found: WeakKeyDictionary[State, T] = WeakKeyDictionary()
+
+    def __call__(self, state: State, fleet: Fleet, api: Api) -> T:
+        """The same for every host; deploy bodies of all hosts may ask at once."""
+        with self._lock:
+            if state not in self._found:
+                self._found[state] = self._read(fleet, api)
+            return self._found[state]
 
 
 def stop(cni: str, refusals: Sequence[str]) -> None:

@@ -14,12 +14,18 @@ from underlay import journal
 
 def write_file(path: str, text: str, mode: str = "0644") -> str:
     """Write `text` to `path` atomically, folders included; mode is octal text."""
-    folder, name = posixpath.split(path)
-    new = shlex.quote(f"{folder}/.{name}.new")
+    folder = posixpath.dirname(path)
+    new = shlex.quote(beside(path))
     return (
         f"mkdir -p {shlex.quote(folder)} && printf %s {shlex.quote(text)} > {new}"
         f" && chmod {shlex.quote(mode)} {new} && sync {new} && mv -f {new} {shlex.quote(path)}"
     )
+
+
+def beside(path: str) -> str:
+    """Where a file is written before it takes its place; a power cut may leave it there."""
+    folder, name = posixpath.split(path)
+    return f"{folder}/.{name}.new"
 
 
 def remove_file(path: str) -> str:

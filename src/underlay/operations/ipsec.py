@@ -78,7 +78,9 @@ def daemon(wanted: Sequence[Tunnel]) -> Steps:
     }
     if installs:
         outcome.note(host, f"{host.name}: installs {' '.join(ipsec_script.PACKAGES)}")
-        yield StringCommand("sh", "-c", shlex.quote(f"set -e\n{ipsec_script.install()}"))
+        # the package starts the daemon, and a run after this one must still know how it was
+        text = f"set -e\n{ipsec_script.starting(before)}\n{ipsec_script.install()}"
+        yield StringCommand("sh", "-c", shlex.quote(text))
     if gateway and not (found.daemon_active and found.daemon_enabled):
         text = f"set -e\n{ipsec_script.start_daemon(before)}"
         yield StringCommand("sh", "-c", shlex.quote(text))
@@ -208,13 +210,14 @@ def _plan(
     with_secret = {file.link for file in new}
     with_secret |= {link.name for link in wanted if {*ipsec_script.of_link(link.name)} & {*stale}}
     todo = [link for link in wanted if changes[link].reasons or link.name in with_secret]
+    # an association that an earlier run did not prove may come from the settings before it
+    anew = with_secret | found.unproved
     renewed = [
-        link.name for link in todo
-        if link.gateway and (changes[link].renewed or link.name in with_secret)
-    ]  # fmt: skip
-    gone = sorted(({*found.ours, *found.unproved}) - {link.name for link in wanted})
-    # files of a removal that was cut short
-    left = not wanted and bool(found.hashes or found.secrets)
+        link.name for link in todo if link.gateway and (changes[link].renewed or link.name in anew)
+    ]
+    gone = sorted({*found.ours} - {link.name for link in wanted})
+    # a removal that was cut short: the journal tells of files, the daemon and forwarding alike
+    left = not wanted and bool(found.hashes or ipsec_script.unfinished(found.entries))
     files = shared_files(found) if wanted else {}
     return _Plan(
         changes=changes,

@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from underlay import journal
-from underlay.facts.ipsec_host import BEFORE, CHANGE, CONNECTIONS, FOLDER, SWANCTL
+from underlay.facts.ipsec_host import BEFORE, CERTIFICATES, CHANGE, CONNECTIONS, FOLDER, SWANCTL
 from underlay.operations import outcome
-from underlay.operations.files import append_entry, remove_file, write_file
+from underlay.operations.files import append_entry, beside, remove_file, write_file
 from underlay.operations.ipsec_plan import HELPER, SHARED, Tunnel
 
 FORWARD = "net.ipv4.ip_forward"
@@ -31,7 +31,7 @@ def of_link(name: str) -> tuple[str, ...]:
     """Every file that a link may have on a host; those last by which a next run knows it."""
     return (
         f"{CONNECTIONS}/secret-underlay-{name}.conf",
-        *(f"{SWANCTL}/{kind}/underlay-{name}.pem" for kind in ("private", "x509", "x509ca")),
+        *(f"{SWANCTL}/{kind}/underlay-{name}.pem" for kind in CERTIFICATES),
         f"{FOLDER}/{name}.env", f"{FOLDER}/{name}.rules", f"{CONNECTIONS}/underlay-{name}.conf",
     )  # fmt: skip
 
@@ -67,11 +67,16 @@ def install() -> str:
     )
 
 
+def starting(before: Mapping[str, str]) -> str:
+    """Keep how the daemon's unit was in the journal, before anything touches it."""
+    entry = journal.Entry(outcome.now(), outcome.RUN, "starting", {"previous": dict(before)})
+    return append_entry(CHANGE, entry)
+
+
 def start_daemon(before: Mapping[str, str]) -> str:
     """Start the daemon now and at boot. before: how its unit was, for the way back."""
-    entry = journal.Entry(outcome.now(), outcome.RUN, "starting", {"previous": dict(before)})
     return (
-        f"{append_entry(CHANGE, entry)}\nsystemctl enable --quiet {DAEMON}\n"
+        f"{starting(before)}\nsystemctl enable --quiet {DAEMON}\n"
         f"systemctl start {DAEMON} || {{ journalctl -q -n 6 -o cat -u {DAEMON} >&2; exit 1; }}"
     )
 
@@ -91,11 +96,13 @@ def change(
     that their links do not use any more.
     """
     names = [link.name for link in links]
-    lines = ["set -e", f"mkdir -p -m 0700 /etc/underlay {FOLDER}"]
     data: dict[str, object] = {"applied": names, "removed": list(remove)}
     if forwarding_was_off:
         data["previous"] = {FORWARD: "0"}
-    lines.append(append_entry(CHANGE, journal.Entry(outcome.now(), outcome.RUN, "applying", data)))
+    entry = journal.Entry(outcome.now(), outcome.RUN, "applying", data)
+    # the entry first: a removal goes by it
+    lines = ["set -e", append_entry(CHANGE, entry)]
+    lines.append(f"mkdir -p -m 0700 /etc/underlay {FOLDER}")
     lines += [keep(name) for name in (*names, *remove)]
     lines += [write_file(path, text, mode) for path, (text, mode) in files.items()]
     if any(path in SHARED for path in files):
@@ -122,14 +129,21 @@ def terminate(name: str) -> str:
 
 
 def _remove(name: str) -> str:
-    return f"[ ! -x {HELPER} ] || {HELPER} down {name}\nrm -f {' '.join(of_link(name))}"
+    # what a write that was cut short left first: it may be a secret
+    files = (*map(beside, of_link(name)), *of_link(name))
+    return f"[ ! -x {HELPER} ] || {HELPER} down {name}\nrm -f {' '.join(files)}"
+
+
+def unfinished(entries: Sequence[journal.Entry]) -> bool:
+    """Whether something of ours was begun since the last removal."""
+    return bool(entries) and entries[-1].event != "removed"
 
 
 def remove_all(entries: Sequence[journal.Entry]) -> str:
     """After the last link of ours: shared files, forwarding and the daemon as they were."""
     lines = [
         f"systemctl disable --quiet --now {_TIMER} underlay-ipsec.service 2>/dev/null || :",
-        *(remove_file(path) for path in SHARED),
+        *(remove_file(found) for path in SHARED for found in (beside(path), path)),
         "systemctl daemon-reload",
         f"rm -rf {FOLDER} {BEFORE} /run/underlay-ipsec; rmdir /etc/underlay 2>/dev/null || :",
     ]
@@ -165,14 +179,16 @@ def before(entries: Sequence[journal.Entry]) -> dict[str, str]:
 
 
 def restore(names: Sequence[str]) -> str:
-    """Bring the kept files of links back, each with its rules and associations."""
+    """Bring the kept files of links back, each with its rules and associations.
+
+    What was kept goes last: cut short before that, the next run still knows the link.
+    """
     text = "".join(
         f"""if [ -d {BEFORE}/{name} ]; then
   [ ! -x {HELPER} ] || {HELPER} down {name}
   for f in {" ".join(of_link(name))}; do
     if [ -e "{BEFORE}/{name}$f" ]; then cp -a "{BEFORE}/{name}$f" "$f"; else rm -f "$f"; fi
   done
-  rm -rf {BEFORE}/{name}
 fi
 """
         for name in names
@@ -181,4 +197,4 @@ fi
     for name in names:
         text += f"{terminate(name)}\n"
         text += f"[ ! -e {FOLDER}/{name}.env ] || {HELPER} up {name}\n"
-    return text + f"rmdir {BEFORE} 2>/dev/null || :"
+    return text + "\n".join(map(kept_away, names))

@@ -17,7 +17,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from underlay.facts.ipsec_host import CONNECTIONS, SWANCTL
+from underlay.facts.ipsec_host import CERTIFICATES, CONNECTIONS, SWANCTL
 from underlay.operations import ipsec_script, outcome
 
 
@@ -49,7 +49,7 @@ def certificate_files(link: str, own: str, key: str, authority: str) -> tuple[Se
     """A gateway's certificate and key, and the authority of the other one's; PEM texts."""
     return tuple(
         SecretFile(link, f"{SWANCTL}/{folder}/underlay-{link}.pem", text)
-        for folder, text in (("private", key), ("x509", own), ("x509ca", authority))
+        for folder, text in zip(CERTIFICATES, (key, own, authority), strict=True)
     )
 
 

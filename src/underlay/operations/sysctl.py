@@ -142,7 +142,8 @@ def resolve(
     for key, setting in wanted.items():
         value = setting.value
         if key == MAX and value == "auto":
-            value = str(conntrack.table_size(cores=found.cores, memory_bytes=found.memory))
+            sized = conntrack.table_size(cores=found.cores, memory_bytes=found.memory)
+            value = str(conntrack.settled(sized, _in_our_file(found, key)))
         if key == BUCKETS:
             sized = conntrack.buckets(maximum) if value == "auto" else conntrack.rounded(int(value))
             value = str(sized)
@@ -154,6 +155,15 @@ def resolve(
             maximum = int(value)
         declared[key] = value
     return declared, notes
+
+
+def _in_our_file(found: KernelSettings, key: str) -> int | None:
+    """The number that an earlier run declared."""
+    for line in (found.text or "").splitlines():
+        name, _, value = line.partition(" = ")
+        if name == key and value.isdigit():
+            return int(value)
+    return None
 
 
 def kube_proxy_size(found: KernelSettings) -> int | None:

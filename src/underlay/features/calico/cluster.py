@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import yaml
-from pyinfra.api.state import State
 
 from underlay.addressing.chain import beneath
 from underlay.cluster import Api, Kind, Object
@@ -20,21 +17,21 @@ from underlay.cluster.objects import (
     INSTALLATION,
     IP_POOL,
     IP_POOL_V3,
+    NODE,
     POD,
 )
 from underlay.errors import MissingError
-from underlay.features import address_plan
+from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
-from underlay.features.calico import guard, manifests, plain, plan, rules
+from underlay.features.calico import canal, guard, manifests, plain, plan, rules
 from underlay.features.calico.settings import Calico
-from underlay.features.cni_run import CniRun, Job, stop
+from underlay.features.cni_run import CniRun, Job, OncePerRun, stop
+from underlay.features.flannel.settings import Flannel
 from underlay.features.kube_proxy.settings import KubeProxy
 from underlay.features.preflight.settings import Preflight
 from underlay.operations import cluster_objects
 from underlay.settings import Fleet
-
-_lock = threading.Lock()
-_found: WeakKeyDictionary[State, Side] = WeakKeyDictionary()
+from underlay.settings.fleet import HostSettings
 
 
 @dataclass(frozen=True)
@@ -53,16 +50,6 @@ class Side:
     notes: tuple[str, ...]
 
 
-def side_of(state: State, fleet: Fleet, api: Api) -> Side:
-    """The side of this run; ClusterError lists every reason against it."""
-    with _lock:
-        found = _found.get(state)
-        if found is None:
-            found = read(fleet, api)
-            _found[state] = found
-    return found
-
-
 def read(fleet: Fleet, api: Api) -> Side:
     """Ask the API server what is there, and what installing Calico would change."""
     planned = address_plan.plan_of(fleet)
@@ -79,13 +66,17 @@ def read(fleet: Fleet, api: Api) -> Side:
     installation = plan.installation(settings, planned, mode or named)
     refusals = [
         *guard.install_refusals(settings, [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)]),
-        *guard.pool_refusals(wanted, pools),
+        *(
+            _canal_refusals(api, first.section(Flannel), planned)
+            if settings.install == "canal"
+            else guard.pool_refusals(wanted, pools)
+        ),
         *guard.installation_refusals(installation, installed),
         *guard.proxy_refusals(plan.dataplane(settings, mode or named), mode),
     ]
     stop("Calico", refusals)
     operator = settings.install == "operator"
-    now = _upstream(settings, planned, len(hosts), mode or named)
+    now = _upstream(first, planned, len(hosts), mode or named)
     version = plan.SERVED if served or (operator and settings.api_server) else plan.STORED
     if operator:
         now.append(installation)
@@ -99,7 +90,7 @@ def read(fleet: Fleet, api: Api) -> Side:
         plan=planned,
         job=Job(
             cni="calico", api=api, run=CniRun(), changes=compared.changes,
-            waits_for=_waits_for(operator), wait_s=settings.wait_s,
+            waits_for=_waits_for(settings.install), wait_s=settings.wait_s,
             backup=first.section(Preflight).backup, later=later.changes,
             take_over=settings.take_over,
         ),
@@ -146,8 +137,18 @@ def _installed(api: Api) -> Object | None:
     return api.find(INSTALLATION, "default")
 
 
-def _upstream(settings: Calico, planned: Plan, nodes: int, mode: str) -> list[Object]:
+def _canal_refusals(api: Api, settings: Flannel, planned: Plan) -> list[str]:
+    """What flannel's part of canal cannot change, and what it needs of every Node."""
+    found = list(net_conf.node_refusals(api.list(NODE), planned.network))
+    live = api.find(CONFIG_MAP, canal.CONFIG_MAP, canal.NAMESPACE)
+    if live is not None:
+        found += net_conf.refusals(canal.net_conf(settings, planned), live)
+    return found
+
+
+def _upstream(host: HostSettings, planned: Plan, nodes: int, mode: str) -> list[Object]:
     """Upstream's objects with the plan's values."""
+    settings = host.section(Calico)
     found: list[Object] = []
     known = rules.sums(settings)
     for name in rules.files(settings, planned.network, nodes):
@@ -157,6 +158,8 @@ def _upstream(settings: Calico, planned: Plan, nodes: int, mode: str) -> list[Ob
         found += manifests.objects(data, settings.registry)
     if settings.install == "manifest":
         found = plain.objects(found, settings, planned, proxy_mode=mode, nodes=nodes)
+    elif settings.install == "canal":
+        found = canal.objects(found, host.section(Flannel), planned)
     return found
 
 
@@ -165,7 +168,9 @@ def _later(settings: Calico, planned: Plan, version: str) -> list[Object]:
     namespace = "calico-system" if settings.install == "operator" else plain.NAMESPACE
     wanted = [
         plan.felix(settings, planned.network, version),
-        plan.metrics(settings, namespace),
+        plan.metrics(
+            settings, namespace, "canal" if settings.install == "canal" else "calico-node"
+        ),
     ]
     if settings.install == "manifest":
         # calico-node makes the first pool of each family by itself, with the same values
@@ -183,14 +188,18 @@ def _without_known(api: Api, found: list[Object]) -> tuple[list[Object], list[Ob
     return [one for one in found if one not in crds], changed
 
 
-def _waits_for(operator: bool) -> tuple[tuple[Kind, str, str | None], ...]:
-    if operator:
+def _waits_for(install: str) -> tuple[tuple[Kind, str, str | None], ...]:
+    if install == "operator":
         return (
             (DEPLOYMENT, "tigera-operator", "tigera-operator"),
             (DAEMON_SET, "calico-node", "calico-system"),
             (DEPLOYMENT, "calico-kube-controllers", "calico-system"),
         )
     return (
-        (DAEMON_SET, plain.DAEMON_SET, plain.NAMESPACE),
+        (DAEMON_SET, canal.DAEMON_SET if install == "canal" else plain.DAEMON_SET, plain.NAMESPACE),
         (DEPLOYMENT, "calico-kube-controllers", plain.NAMESPACE),
     )
+
+
+#: The side of a run; ClusterError lists every reason against it.
+side_of = OncePerRun(read)

@@ -9,7 +9,7 @@ from typing import Any
 from underlay.addressing.overlap import network, overlap
 from underlay.facts.cni import CniNode
 from underlay.features import cni_guard
-from underlay.features.calico import plan
+from underlay.features.calico import canal, plan
 from underlay.features.calico.plan import WantedPool
 from underlay.features.calico.settings import Calico
 
@@ -84,10 +84,11 @@ def installation_refusals(wanted: Object, live: Object | None) -> Iterator[str]:
 def install_refusals(settings: Calico, workloads: Iterable[Object]) -> Iterator[str]:
     """Another CNI, or Calico that was installed in the other way or at a newer version."""
     found = list(workloads)
-    yield from cni_guard.workloads(found, "Calico")
+    by_canal = settings.install == "canal"
+    yield from cni_guard.workloads(found, "Canal" if by_canal else "Calico")
     for one in found:
         meta = one["metadata"]
-        if meta["name"] != "calico-node":
+        if meta["name"] != (canal.DAEMON_SET if by_canal else "calico-node"):
             continue
         plain = meta.get("namespace") == "kube-system"
         if plain and settings.install == "operator":
@@ -152,5 +153,7 @@ def proxy_refusals(wanted: str, mode: str) -> Iterator[str]:
 
 def node_refusals(found: CniNode, settings: Calico) -> Iterator[str]:
     """What one node still has of another CNI."""
-    yield from cni_guard.files(found.files, plan.CONFLIST, settings.accept_cni_files, "calico")
-    yield from cni_guard.devices(found, "Calico")
+    by_canal = settings.install == "canal"
+    ours = canal.CONFLIST if by_canal else plan.CONFLIST
+    yield from cni_guard.files(found.files, ours, settings.accept_cni_files, "calico")
+    yield from cni_guard.devices(found, *(("Calico", "flannel") if by_canal else ("Calico",)))

@@ -15,8 +15,8 @@ from underlay.errors import ManifestError
 
 URL = "https://raw.githubusercontent.com/projectcalico/calico/{version}/manifests"
 
-#: Where upstream's manifests say that images are.
-REGISTRY = "quay.io"
+#: Where upstream's manifests say that images are; the second is of canal's flannel.
+REGISTRIES = ("quay.io/", "docker.io/")
 
 
 def cache_folder() -> Path:
@@ -101,5 +101,5 @@ def _moved(found: Any, registry: str) -> Any:
 
 def image(name: str, registry: str) -> str:
     """An image from another registry; one that is not upstream's stays."""
-    rest = name.removeprefix(f"{REGISTRY}/")
-    return f"{registry.rstrip('/')}/{rest}" if rest != name else name
+    known = next((start for start in REGISTRIES if name.startswith(start)), None)
+    return f"{registry.rstrip('/')}/{name.removeprefix(known)}" if known else name

@@ -77,6 +77,9 @@ def pool_encapsulation(section: Network) -> str:
 
 def dataplane(settings: Calico, proxy_mode: str) -> str:
     """Calico's rules and kube-proxy's must be of one kind."""
+    if settings.install == "canal":
+        # flannel of canal's age writes iptables rules
+        return "iptables"
     return settings.dataplane or ("nftables" if proxy_mode == "nftables" else "iptables")
 
 
@@ -162,19 +165,19 @@ def felix(settings: Calico, section: Network, version: str) -> Object | None:
     }  # fmt: skip
 
 
-def metrics(settings: Calico, namespace: str) -> Object | None:
-    """The Service by which Prometheus finds Felix on every node."""
+def metrics(settings: Calico, namespace: str, app: str = "calico-node") -> Object | None:
+    """The Service by which Prometheus finds Felix on every node; app: label of its pods."""
     if not settings.metrics:
         return None
     port = settings.felix.get("prometheusMetricsPort", FELIX_METRICS)
     return {
         "apiVersion": "v1", "kind": "Service",
         "metadata": {
-            "name": "felix-metrics", "namespace": namespace, "labels": {"k8s-app": "calico-node"},
+            "name": "felix-metrics", "namespace": namespace, "labels": {"k8s-app": app},
             "annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": str(port)},
         },
         "spec": {
-            "clusterIP": "None", "selector": {"k8s-app": "calico-node"},
+            "clusterIP": "None", "selector": {"k8s-app": app},
             "ports": [{"name": "http-metrics", "port": port, "targetPort": port,
                        "protocol": "TCP"}],
         },

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from underlay.addressing.overlap import IPNetwork, network, overlap
-from underlay.features import address_plan
-from underlay.features.calico import plan
+from underlay.features import address_plan, cni_rules, net_conf
+from underlay.features.calico import canal, plan
 from underlay.features.calico.settings import Calico
 from underlay.features.calico.upstream import FILES, SUMS
 from underlay.features.kube_proxy.settings import KubeProxy
@@ -29,18 +29,17 @@ def installable(fleet: Fleet) -> Iterator[Problem]:
 
 def problems(fleet: Fleet) -> Iterator[Problem]:
     """Everything against installing Calico on the hosts that have a network section."""
+    yield from cni_rules.problems(fleet, Calico)
     hosts = address_plan.members(fleet)
     if not hosts:
-        yield Problem("", "network", "no host has this section", None, "see docs/plan.md")
         return
-    yield from address_plan.problems(fleet)
     first = hosts[0]
-    for host in hosts[1:]:
-        if host.section(Calico) != first.section(Calico):
-            yield Problem(
-                host.name, "calico", f"differs from what {first.name} has", None,
-                "write it once, in group_data/all.py",
-            )  # fmt: skip
+    if first.section(Calico).install == "canal":
+        yield from cni_rules.of_network(first, "canal", Calico, cni="flannel")
+        yield from canal.problems(first)
+        yield from _sums(first, len(hosts))
+        yield from net_conf.ports(hosts)
+        return
     yield from _network(first)
     yield from _pools(first)
     yield from _sums(first, len(hosts))
@@ -65,16 +64,7 @@ def sums(settings: Calico) -> dict[str, str]:
 
 def _network(host: HostSettings) -> Iterator[Problem]:
     section = host.section(Network)
-    if section.cni != "calico":
-        yield Problem(
-            host.name, "network.cni", "Calico is to be installed", shown(section.cni),
-            "set it to 'calico', or take the section calico out",
-        )  # fmt: skip
-    if section.pod_cidr is None:
-        yield Problem(
-            host.name, "network.pod_cidr", "Calico needs it", None,
-            "give the --cluster-cidr of the controller-manager",
-        )  # fmt: skip
+    yield from cni_rules.of_network(host, "Calico", Calico, cni="calico")
     routed = section.encapsulation == "none" or section.encapsulation.startswith("ipip")
     if routed and not section.bgp:
         yield Problem(

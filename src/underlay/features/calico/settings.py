@@ -8,12 +8,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from underlay.features.calico.upstream import FELIX
+from underlay.features.calico.upstream import FELIX, TIMES, WORDS
 from underlay.settings import Part, Section
 from underlay.settings.network import Cidr
 
 _VERSION = re.compile(r"v\d+\.\d+\.\d+")
 _SUM = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"([0-9]+(ms|s|m|h))+")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -39,18 +40,19 @@ class Pool(Part):
 class Calico(Section):
     """Calico of the cluster.
 
-    install: by operator, or as plain manifest; version: a release; sums: file -> sha256, for a
-    release that underlay does not know; manifests: URL or folder that holds the files, None for
-    upstream's; registry: in place of quay.io; pools: name -> pool, none for one of
-    `network.pod_cidr` (and of pod_cidr_v6); dataplane: None for the one that goes with kube-proxy's
-    mode; felix: fields of FelixConfiguration; metrics: Felix's, with a Service for Prometheus;
-    api_server: serve projectcalico.org/v3 (operator only); typha_from: nodes from which a plain
-    manifest brings Typha; accept_cni_files, take_over, wait_s: as in `flannel`.
+    install: by operator, as plain manifest, or as canal (policy only, over flannel); version: a
+    release; sums: file -> sha256, for a release that underlay does not know; manifests: URL or
+    folder that holds the files, None for upstream's; registry: in place of quay.io; pools: name
+    -> pool, none for one of `network.pod_cidr` (and of pod_cidr_v6); dataplane: None for the one
+    that goes with kube-proxy's mode; felix: fields of FelixConfiguration; metrics: Felix's, with a
+    Service for Prometheus; api_server: serve projectcalico.org/v3 (operator only); typha_from:
+    nodes from which a plain manifest brings Typha; accept_cni_files, take_over, wait_s:
+    as in `flannel`.
     """
 
     KEY: ClassVar[str] = "calico"
 
-    install: Literal["operator", "manifest"] = "operator"
+    install: Literal["operator", "manifest", "canal"] = "operator"
     version: str = "v3.32.1"
     sums: dict[str, str] = Field(default_factory=dict)
     manifests: str | None = None
@@ -99,4 +101,9 @@ class Calico(Section):
                 raise ValueError(f"Felix has no {name!r} that is set here; {do}")
             if type(value) is not kind:
                 raise ValueError(f"{name}: not {kind.__name__}: {value!r}; correct it")
+            words = WORDS.get(name, ())
+            if words and value not in words:
+                raise ValueError(f"{name}: no such word: {value!r}; use one of {', '.join(words)}")
+            if name in TIMES and not _TIME.fullmatch(str(value)):
+                raise ValueError(f"{name}: not a time: {value!r}; write it as 90s, 1m30s or 500ms")
         return found

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
-
-from pyinfra.api.state import State
 
 from underlay.addressing.chain import beneath
 from underlay.cluster import Api
 from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, NODE, POD
-from underlay.features import address_plan
+from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
-from underlay.features.cni_run import CniRun, Job, stop
+from underlay.features.cni_run import CniRun, Job, OncePerRun, stop
 from underlay.features.flannel import guard, plan
 from underlay.features.flannel.settings import Flannel
 from underlay.features.kube_proxy.settings import KubeProxy
 from underlay.features.preflight.settings import Preflight
 from underlay.operations import cluster_objects
 from underlay.settings import Fleet
-
-_lock = threading.Lock()
-_found: WeakKeyDictionary[State, Side] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -40,16 +33,6 @@ class Side:
     pods: dict[str, str]
 
 
-def side_of(state: State, fleet: Fleet, api: Api) -> Side:
-    """The side of this run; ClusterError lists every reason against it."""
-    with _lock:
-        found = _found.get(state)
-        if found is None:
-            found = read(fleet, api)
-            _found[state] = found
-    return found
-
-
 def read(fleet: Fleet, api: Api) -> Side:
     """Ask the API server what is there, and what installing flannel would change."""
     planned = address_plan.plan_of(fleet)
@@ -65,10 +48,10 @@ def read(fleet: Fleet, api: Api) -> Side:
         for host, node in names.items()
         if node not in nodes
     ]
-    refusals += guard.node_object_refusals(nodes.values(), planned.network)
+    refusals += net_conf.node_refusals(nodes.values(), planned.network)
     live = api.find(CONFIG_MAP, plan.CONFIG_MAP, plan.NAMESPACE)
     workloads = [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)]
-    refusals += guard.cluster_refusals(plan.net_conf(settings, planned), live, workloads)
+    refusals += guard.cluster_refusals(net_conf.wanted(settings, planned), live, workloads)
     addresses = {host.name: address_plan.address_of(host) for host in hosts}
     wanted = plan.objects(settings, planned)
     for host, node in names.items():
@@ -93,3 +76,7 @@ def read(fleet: Fleet, api: Api) -> Side:
             if pod.get("status", {}).get("podIP") and not pod["spec"].get("hostNetwork")
         },
     )  # fmt: skip
+
+
+#: The side of a run; ClusterError lists every reason against it.
+side_of = OncePerRun(read)

@@ -8,8 +8,8 @@ from pyinfra.context import host, state
 from underlay.cluster.of_run import api_of
 from underlay.errors import ClusterError
 from underlay.facts.cni import Cni, CniNode
-from underlay.features import cni_guard, cni_run
-from underlay.features.flannel import guard, plan, rules
+from underlay.features import cni_guard, cni_run, net_conf
+from underlay.features.flannel import guard, rules
 from underlay.features.flannel.cluster import Side, side_of
 from underlay.features.flannel.settings import Flannel
 from underlay.features.fleet import fleet_of, load
@@ -30,7 +30,7 @@ def install() -> None:
     if host.name not in side.addresses:
         host.log(f"{host.name}: is no node of the cluster: the inventory gives it no network")
         return
-    device = plan.device(settings, side.plan)
+    device = net_conf.device(settings, side.plan)
     found = _read(settings, side, device.name if device else "")
     problems = [
         *guard.node_refusals(found, settings, load(host, Network)),

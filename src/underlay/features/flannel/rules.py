@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from underlay.features import address_plan
-from underlay.features.flannel.plan import BACKENDS
+from underlay.features import address_plan, cni_rules, net_conf
 from underlay.features.flannel.settings import Flannel
-from underlay.features.wireguard.settings import WireGuard
 from underlay.settings import Fleet, Problem, shown
 from underlay.settings.fleet import HostSettings
 from underlay.settings.network import Network
@@ -27,21 +25,14 @@ def installable(fleet: Fleet) -> Iterator[Problem]:
 
 def problems(fleet: Fleet) -> Iterator[Problem]:
     """Everything against installing flannel on the hosts that have a network section."""
+    yield from cni_rules.problems(fleet, Flannel)
     hosts = address_plan.members(fleet)
     if not hosts:
-        yield Problem("", "network", "no host has this section", None, "see docs/plan.md")
         return
-    yield from address_plan.problems(fleet)
     first = hosts[0]
-    for host in hosts[1:]:
-        if host.section(Flannel) != first.section(Flannel):
-            yield Problem(
-                host.name, "flannel", f"differs from what {first.name} has", None,
-                "write it once, in group_data/all.py",
-            )  # fmt: skip
     yield from _network(first)
     yield from _selection(first, hosts)
-    yield from _ports(hosts)
+    yield from net_conf.ports(hosts)
 
 
 RULES = (installable,)
@@ -49,26 +40,17 @@ RULES = (installable,)
 
 def _network(host: HostSettings) -> Iterator[Problem]:
     section, flannel = host.section(Network), host.section(Flannel)
-    if section.cni != "flannel":
-        yield Problem(
-            host.name, "network.cni", "flannel is to be installed", shown(section.cni),
-            "set it to 'flannel', or take the section flannel out",
-        )  # fmt: skip
-    if section.pod_cidr is None:
-        yield Problem(
-            host.name, "network.pod_cidr", "flannel needs it", None,
-            "give the --cluster-cidr of the controller-manager",
-        )  # fmt: skip
-    elif ":" in section.pod_cidr:
+    yield from cni_rules.of_network(host, "flannel", Flannel, cni="flannel")
+    if section.pod_cidr and ":" in section.pod_cidr:
         yield Problem(
             host.name, "network.pod_cidr", "flannel's IPv6 is the second family",
             shown(section.pod_cidr), "give IPv4 here and IPv6 in pod_cidr_v6",
         )  # fmt: skip
-    if section.encapsulation not in BACKENDS:
+    if section.encapsulation not in net_conf.BACKENDS:
         yield Problem(
             host.name, "network.encapsulation",
             _NOT_OFFERED.get(section.encapsulation, "flannel has no such backend"),
-            shown(section.encapsulation), f"use one of {', '.join(BACKENDS)}",
+            shown(section.encapsulation), f"use one of {', '.join(net_conf.BACKENDS)}",
         )  # fmt: skip
     if not section.encapsulation.startswith("vxlan"):
         for key in ("tx_queue_length", "offload"):
@@ -105,24 +87,3 @@ def _selection(first: HostSettings, hosts: list[HostSettings]) -> Iterator[Probl
             yield Problem(
                 host.name, "network.address", "flannel.by_node_address needs it", None, "give it"
             )
-
-
-def _ports(hosts: list[HostSettings]) -> Iterator[Problem]:
-    """UDP 51820 is the default of flannel, Calico, Kilo and our overlays alike."""
-    for host in hosts:
-        flannel, section = host.section(Flannel), host.section(Network)
-        if section.encapsulation == "wireguard":
-            ours = {"wireguard_port": flannel.wireguard_port}
-            if section.pod_cidr_v6:
-                ours["wireguard_port_v6"] = flannel.wireguard_port_v6
-        elif section.encapsulation.startswith("vxlan"):
-            ours = {"port": flannel.port}
-        else:
-            continue
-        for name, overlay in host.section(WireGuard).of(host.name).items():
-            for key, port in ours.items():
-                if port == overlay.port:
-                    yield Problem(
-                        host.name, f"flannel.{key}", f"the overlay {name} listens there",
-                        shown(port), "give flannel another port",
-                    )  # fmt: skip

@@ -74,6 +74,16 @@ class End(Part):
     behind_nat: bool = False
     certificate: Certificate | None = None
 
+    @field_validator("gateway", mode="before")
+    @classmethod
+    def _one_gateway(cls, found: object) -> object:
+        if isinstance(found, list | tuple | set | dict):
+            raise ValueError(
+                "an end has one gateway, because strongSwan has no failover between two; write a"
+                " link for each pair of gateways, each with networks of its own"
+            )
+        return found
+
     @field_validator("address")
     @classmethod
     def _address(cls, found: str) -> str:

@@ -219,6 +219,17 @@ def _differences(asked: Question) -> Iterator[Finding]:
             f"in mode {asked.mode} no NodePort answers on 127.0.0.1",
             refuses=False,
         )
+    if "nftables" in {asked.mode, asked.node.mode}:
+        # platformCleanup of cmd/kube-proxy/app/server_linux.go; between the other two it cleans
+        # nothing, and what it leaves answers until its successor does
+        yield Finding(
+            "restart-gap",
+            f"kube-proxy removes the rules of mode {asked.node.mode} as it starts in mode"
+            f" {asked.mode}, before it has written its own: meanwhile no Service answers new"
+            " connections on this node; set kube_proxy.rollout.take_out to drain to have no pods"
+            " here then",
+            refuses=False,
+        )
     if asked.node.mode == "ipvs":
         # a Service's address is local while kube-ipvs0 holds it, so the kernel took it as source
         yield Finding(
