@@ -22,8 +22,8 @@ CAP = 1_048_576
 #: A full table may take at most this part of memory.
 MEMORY_SHARE = 16
 
-#: A size that is off by less than this part stays: a machine's memory differs by some pages from
-#: boot to boot, because the kernel lies elsewhere each time.
+#: A size that is off by less than this part stays: every 6 KiB of memory are an entry, and another
+#: kernel or device takes some.
 SETTLED_SHARE = 64
 
 #: The kernel rounds buckets up to whole pages of 8-byte heads (nf_ct_alloc_hashtable).

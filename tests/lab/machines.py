@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from underlay.lab import down, network, ssh
 from underlay.lab.progress import clock
@@ -58,10 +59,20 @@ class Machines:
 
     def applied(self, *words: str) -> dict[str, int]:
         """Run deploys and return pyinfra's totals: success (changed), error, no_change."""
+        found, _ = self._results(*words)
+        return {str(key): int(value) for key, value in found["totals"].items()}
+
+    def unchanged(self, *words: str) -> None:
+        """Run deploys and see that nothing is left to do; else say where, and which lines."""
+        found, said = self._results("--diff", *words)
+        changed = {op["name"]: op["success"] for op in found["operations"] if op["success"]}
+        assert not changed, f"{changed}\n{said}"
+
+    def _results(self, *words: str) -> tuple[dict[str, Any], str]:
+        """The results of a run that succeeds, and what it said."""
         done = self._run(self.command("--json", *words))
         assert done.returncode == 0, done.stdout + done.stderr
-        totals = json.loads(done.stdout.splitlines()[-1])["results"]["totals"]
-        return {str(key): int(value) for key, value in totals.items()}
+        return json.loads(done.stdout.splitlines()[-1])["results"], done.stderr
 
     def environment(self) -> dict[str, str]:
         """The environment that points inventory.py at this lab."""

@@ -370,3 +370,15 @@ def test_canal_then_nothing_then_a_new_mtu(api: Api, install_canal: Install) -> 
     assert (data["veth_mtu"], json.loads(data["net-conf.json"])["Backend"]["MTU"]) == ("1350", 1400)
     with pytest.raises(ClusterError, match="canal-config: Network is"):
         install_canal(pod_cidr="10.244.0.0/17")
+
+
+def test_pods_that_do_not_come_up_take_canal_back(api: Api, install_canal: Install) -> None:
+    assert install_canal({"wait_s": 1}).failed == set(NAMES)
+    _until_gone(api)
+    assert api.find(DAEMON_SET, "canal", "kube-system") is None
+    assert api.find(CONFIG_MAP, "canal-config", "kube-system") is None
+    # a change that does not come up leaves what was proved
+    assert install_canal().failed == set()
+    proved = api.get(CONFIG_MAP, "canal-config", "kube-system")["data"]
+    assert install_canal({"wait_s": 1}, mtu=1400).failed == set(NAMES)
+    assert api.get(CONFIG_MAP, "canal-config", "kube-system")["data"] == proved

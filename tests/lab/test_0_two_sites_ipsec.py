@@ -207,7 +207,7 @@ def test_only_esp_on_transit_and_the_pod_keeps_its_address(sites: Sites) -> None
 def test_a_second_apply_changes_nothing_and_keeps_the_association(sites: Sites) -> None:
     old = sites.sessions()
     assert len(old) == 1
-    assert sites.applied(*sites.settings(), DEPLOY)["success"] == 0
+    sites.unchanged(*sites.settings(), DEPLOY)
     assert sites.sessions() == old
 
 
@@ -249,7 +249,7 @@ def test_a_wrong_key_is_named_and_the_old_link_comes_back(sites: Sites, tmp_path
     assert "ipsec.links.a-b.psk" in said
     assert "not the key" not in said
     sites.comes_back()
-    assert sites.applied(*sites.settings(), DEPLOY)["success"] == 0
+    sites.unchanged(*sites.settings(), DEPLOY)
 
 
 def test_another_key_exchange_of_children_is_found_at_once(sites: Sites) -> None:
@@ -261,7 +261,7 @@ def test_another_key_exchange_of_children_is_found_at_once(sites: Sites) -> None
     assert "a-b: child net cannot be established with 192.0.2.2" in said
     assert "esp_proposals aes256-sha256-modp3072" in said
     sites.comes_back()
-    assert sites.applied(*sites.settings(), DEPLOY)["success"] == 0
+    sites.unchanged(*sites.settings(), DEPLOY)
 
 
 def test_the_link_survives_a_cut_and_a_gateway_that_reboots(sites: Sites) -> None:
@@ -272,7 +272,7 @@ def test_the_link_survives_a_cut_and_a_gateway_that_reboots(sites: Sites) -> Non
     sites.comes_back()
     reboot(sites, "b-gw")
     sites.comes_back()
-    assert sites.applied(*sites.settings(), DEPLOY)["success"] == 0
+    sites.unchanged(*sites.settings(), DEPLOY)
 
 
 @pytest.mark.slow
@@ -280,7 +280,7 @@ def test_the_other_gateway_reboots_too(sites: Sites) -> None:
     reboot(sites, "a-gw")
     sites.on("a-gw", "ip route replace 10.244.1.0/24 via 10.10.0.11")
     sites.comes_back()
-    assert sites.applied(*sites.settings(), DEPLOY)["success"] == 0
+    sites.unchanged(*sites.settings(), DEPLOY)
 
 
 @pytest.mark.slow
@@ -299,7 +299,7 @@ def test_route_mode_carries_the_same(sites: Sites) -> None:
         sites.comes_back()
     assert any("ESP(spi=" in line for line in seen)
     assert not [line for line in seen if "10.244." in line or "10.10.0." in line]
-    assert sites.applied(*words, DEPLOY)["success"] == 0
+    sites.unchanged(*words, DEPLOY)
 
 
 def test_removal_leaves_nothing(sites: Sites, before: dict[str, str]) -> None:
@@ -309,7 +309,7 @@ def test_removal_leaves_nothing(sites: Sites, before: dict[str, str]) -> None:
     with sites.sniffing("transit") as seen:
         assert sites.from_pod()
     assert any("ICMP echo request" in line for line in seen)
-    assert sites.applied(*words, DEPLOY)["success"] == 0
+    sites.unchanged(*words, DEPLOY)
 
 
 def reboot(sites: Sites, name: str) -> None:

@@ -164,7 +164,7 @@ def test_apply_joins_all_pairs_and_shows_no_secret(machines: Star) -> None:
 
 
 def test_a_second_apply_changes_nothing(machines: Star) -> None:
-    assert machines.applied(*machines.settings(), DEPLOY)["success"] == 0
+    machines.unchanged(*machines.settings(), DEPLOY)
 
 
 def test_keepalive_comes_only_from_behind_nat(machines: Star) -> None:
@@ -310,7 +310,7 @@ def test_a_spoke_whose_address_changes_is_found_again(machines: Star) -> None:
         assert machines.pings("w1", ADDRESSES["w2"])
         moved = machines.settings(nodes={"w2": {"endpoint": "10.88.2.77:51820"}})
         machines.applied(*moved, DEPLOY)
-        assert machines.applied(*moved, DEPLOY)["success"] == 0
+        machines.unchanged(*moved, DEPLOY)
         assert machines.pairs() == [True] * 6
     finally:
         machines.on("w2", f"ip addr add 10.88.2.2/24 dev {link}; ip addr del 10.88.2.77/24"
@@ -330,7 +330,7 @@ def test_without_the_kernel_module_a_program_carries_it_and_that_is_told(machine
         assert done.returncode == 0, text
         assert "w2: the kernel has no module wireguard; wireguard-go carries the traffic" in text
         assert machines.pairs() == [True] * 6
-        assert machines.applied(*machines.settings(), DEPLOY)["success"] == 0
+        machines.unchanged(*machines.settings(), DEPLOY)
         done = machines.underlay("lab", "exec", "--name", machines.lab.name, "--on", "w2", "--",
                                  "reboot")  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -356,7 +356,7 @@ def test_keys_rotate_and_traffic_goes_on(machines: Star) -> None:
         assert lost < sent / 2, line
     assert not set(machines.everywhere("wg show wg0 public-key").values()) & set(keys.values())
     assert machines.pairs() == [True] * 6
-    assert machines.applied(*words, DEPLOY)["success"] == 0
+    machines.unchanged(*words, DEPLOY)
 
 
 @pytest.mark.slow
@@ -393,7 +393,7 @@ def test_a_change_that_cuts_ssh_is_taken_back_by_the_host(machines: Star) -> Non
     assert "cut the way in for new connections, so the host took it back by itself" in said
     assert "10.77.0.0/28" not in machines.on("w1", f"ip route; cat {FOLDER}/wg0.*s")
     assert machines.pings("w1", ADDRESSES["w2"])
-    assert machines.applied(*machines.settings(), DEPLOY)["success"] == 0
+    machines.unchanged(*machines.settings(), DEPLOY)
 
 
 @pytest.mark.slow
@@ -421,7 +421,7 @@ def test_the_hub_comes_back_after_a_reboot(machines: Star) -> None:
     # what spokes do on their own: w1 keeps its way open, w2 speaks
     assert machines.pings("w2", ADDRESSES["hub"])
     assert machines.pairs() == [True] * 6
-    assert machines.applied(*machines.settings(), DEPLOY)["success"] == 0
+    machines.unchanged(*machines.settings(), DEPLOY)
 
 
 @pytest.mark.slow
@@ -442,7 +442,7 @@ def test_removal_leaves_nothing(machines: Star, before: dict[str, str]) -> None:
     machines.applied(*words, DEPLOY)
     assert machines.everywhere(BASELINE) == before
     assert not machines.pings("w1", "10.88.2.2")
-    assert machines.applied(*words, DEPLOY)["success"] == 0
+    machines.unchanged(*words, DEPLOY)
 
 
 def test_the_inventory_of_the_star_plans(machines: Star) -> None:

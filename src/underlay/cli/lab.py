@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from underlay.exit_codes import ExitCode
 from underlay.lab import down as removing
-from underlay.lab import links, machines, network, process, ssh, state, wait
+from underlay.lab import links, machines, network, process, returning, ssh, state, wait
 from underlay.lab.cache import locked
 from underlay.lab.paths import default_name, lab_dir
 from underlay.lab.progress import clock
@@ -179,7 +177,8 @@ def exec_command(*, name: str | None, hosts: tuple[str, ...], words: tuple[str, 
     names = list(hosts) or [machine.name for machine in lab.topology.machines]
     remote = words[0] if len(words) == 1 else shlex.join(words)
     if words[0] == "reboot":
-        return _reboot(lab, names)
+        returning.reboot(lab, names, clock())
+        return 0
     code = 0
     for answer in ssh.everywhere(lab, names, remote):
         for text, err in ((answer.stdout, False), (answer.stderr, True)):
@@ -190,25 +189,6 @@ def exec_command(*, name: str | None, hosts: tuple[str, ...], words: tuple[str, 
             code = code or ExitCode.UNREACHABLE
         code = code or answer.code
     return code
-
-
-def _reboot(lab: state.Lab, names: list[str], *, hard: bool = False) -> int:
-    before = {host: ssh.boot(lab, host) for host in names}
-    for host in names:
-        machines.reboot(lab, host, hard=hard)
-    _wait(lab, names, before)
-    return 0
-
-
-def _wait(
-    lab: state.Lab, names: list[str], before: Mapping[str, ssh.Boot | None] | None = None
-) -> None:
-    """Wait for these machines, and with Kubernetes for the nodes they are."""
-    say = clock()
-    deadline = time.monotonic() + 900
-    boots = wait.wait_machines(lab, names, say, deadline=deadline, not_boots=before or {})
-    if lab.kubernetes:
-        wait.wait_cluster(lab, boots, say, deadline=deadline)
 
 
 @command.command("ssh", context_settings={"ignore_unknown_options": True})
@@ -246,7 +226,7 @@ def wait_command(*, name: str | None) -> None:
     underlay lab wait
     """
     lab = _lab(name)
-    _wait(lab, wait.running(lab))
+    returning.wait_ready(lab, wait.running(lab), clock())
 
 
 @command.command("machine")
@@ -264,11 +244,11 @@ def machine_command(*, name: str | None, action: str, machine: str, hard: bool) 
     lab = _lab(name)
     if action == "start":
         lab = machines.start_machine(lab, machine)
-        _wait(lab, [machine])
+        returning.wait_ready(lab, [machine], clock())
     elif action == "poweroff":
         machines.power_off(lab, machine, hard=hard)
     elif action == "reboot":
-        _reboot(lab, [machine], hard=hard)
+        returning.reboot(lab, [machine], clock(), hard=hard)
     elif action == "cut":
         links.cut(lab, machine)
     else:
