@@ -162,6 +162,8 @@ def _written(place: Path, own: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for number, (path, text) in enumerate(own.items()):
         (place / str(number)).write_text(text)
+        if text.startswith("#!"):
+            (place / str(number)).chmod(0o755)
         found[path] = str(place / str(number))
     return found
 
