@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +135,12 @@ def hosts(
         for daemon in daemons:
             daemon.wait()
         for name in (hub, *(f"{hub}-{number}" for number in range(count))):
+            # as connections that a tool keeps open
+            for pid in subprocess.run(
+                ["ip", "netns", "pids", name], capture_output=True, text=True, check=False
+            ).stdout.split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGTERM)
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
@@ -162,6 +169,8 @@ def _written(place: Path, own: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for number, (path, text) in enumerate(own.items()):
         (place / str(number)).write_text(text)
+        if text.startswith("#!"):
+            (place / str(number)).chmod(0o755)
         found[path] = str(place / str(number))
     return found
 

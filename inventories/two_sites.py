@@ -2,8 +2,11 @@
 
 Their gateways route in clear between 10.10.0.0/24 and 10.20.0.0/24; the link encrypts that, and
 what pods say to each other (10.244.0.0/16 and 10.245.0.0/16). The key is what
-UNDERLAY_EXAMPLE_PSK holds. UNDERLAY_LAB names the lab when several run.
+UNDERLAY_EXAMPLE_PSK holds. UNDERLAY_LAB names the lab when several run; UNDERLAY_LINK=absent removes
+the link.
 """
+
+import os
 
 from underlay.lab.inventory import load
 
@@ -13,6 +16,7 @@ site_a = _lab.group("site_a")
 site_b = _lab.group("site_b")
 
 _link = {
+    "state": os.environ.get("UNDERLAY_LINK", "present"),
     "ends": {
         "a": {
             "gateway": "a-gw",

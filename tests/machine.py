@@ -22,6 +22,7 @@ NETNS_PACKAGES = (
     ("birdcl", "bird2"),
     ("socat", "socat"),
     ("nc.openbsd", "netcat-openbsd"),
+    ("ncat", "ncat"),
 )
 
 LAB_PACKAGES = (

@@ -275,6 +275,20 @@ def test_a_host_is_asked_four_times_at_most(three: Fleet) -> None:
     assert [b - a for a, b in zip(before, after, strict=True)] == [4, 4, 4]
 
 
+def test_the_way_to_the_api_server_costs_no_command_more(tmp_path: Path) -> None:
+    files = {
+        "/etc/kubernetes/admin.conf": "a kubeconfig of nobody, and a SECRET\n",
+        "/var/lib/kubelet/config.yaml": "cgroupDriver: systemd\n",
+    }
+    with fleet(tmp_path, files={0: files}) as found:
+        found.settings(**{**SETTINGS, "preflight": {**SETTINGS["preflight"], "monitoring": True}})
+        before = found.hosts.sessions(found.hosts.addresses[0])
+        done = found.run("--format", "json")
+        assert found.hosts.sessions(found.hosts.addresses[0]) - before == 4
+    assert "n0: /etc/kubernetes/admin.conf: not a kubeconfig; renew it" in done.stdout
+    assert "SECRET" not in done.stdout + done.stderr
+
+
 def test_twins_noise_and_a_hostile_name(tmp_path: Path) -> None:
     """Two hosts with one machine-id; 64 KiB of noise in one's /etc/hosts; markup as a name."""
     files = {

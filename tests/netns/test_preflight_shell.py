@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -126,15 +127,25 @@ def test_a_killed_controller_leaves_no_listener(three: Fleet) -> None:
     until(lambda: not list(root.glob("underlay-preflight.*")), 5)
 
 
-def test_nodes_with_nc_only_connect_and_say_what_they_cannot(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "kind"), [("nc.openbsd", "OpenBSD"), ("ncat", "Ncat")], ids=["OpenBSD", "Ncat"]
+)
+def test_nodes_with_nc_only_connect_and_say_what_they_cannot(
+    tmp_path: Path, program: str, kind: str
+) -> None:
     hidden = _without("python3", "socat", "ping")
+    here = shutil.copy(shutil.which(program) or "", tmp_path / program)
+    hidden[shutil.which("nc") or ""] = f'#!/bin/sh\nexec {here} "$@"\n'
     with fleet(tmp_path, files={1: hidden, 2: hidden}) as found:
         _, report = found.report()
-    assert [host["tool"] for host in report["hosts"]][1:] == ["sh, nc (OpenBSD)"] * 2
+    assert [host["tool"] for host in report["hosts"]][1:] == [f"sh, nc ({kind})"] * 2
+    unsent = ("unknown", "reach/ports", f"{VXLAN} at n0: it cannot be sent with Ncat; it needs"
+              " python3 or socat (2 pairs)")  # fmt: skip
     assert findings(report) == [
         PING,
         ("unknown", "reach/ports", f"{VXLAN} at n1, n2: cannot listen: nc serves one peer only; it"
          " needs python3 or socat (4 pairs)"),
+        *([unsent] if kind == "Ncat" else []),
         ("unknown", "mtu/path", "path MTU from n1, n2: it needs python3, socat and an overlay port,"
          " or the ping of iputils (4 pairs)"),
     ]  # fmt: skip

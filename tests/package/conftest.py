@@ -40,15 +40,16 @@ class Installed:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Build both, and install the wheel with what it asks for."""
     dist = tmp_path_factory.mktemp("dist")
-    _run(sys.executable, "-m", "build", "--outdir", str(dist), str(ROOT))
+    run(sys.executable, "-m", "build", "--outdir", str(dist), str(ROOT))
     place = tmp_path_factory.mktemp("environment")
-    _run(sys.executable, "-m", "venv", str(place))
+    run(sys.executable, "-m", "venv", str(place))
     wheel = next(dist.glob("*.whl"))
-    _run(str(place / "bin/pip"), "install", "--quiet", str(wheel))
+    run(str(place / "bin/pip"), "install", "--quiet", str(wheel))
     return Installed(next(dist.glob("*.tar.gz")), wheel, place / "bin")
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
+    """Run a program with nothing of the checkout around it; it must end well."""
     done = subprocess.run(
         command, cwd="/", env=CLEAN, capture_output=True, text=True, timeout=600, check=False
     )

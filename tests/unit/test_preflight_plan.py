@@ -129,7 +129,7 @@ def test_a_real_node_is_read_and_a_broken_answer_is_refused() -> None:
     text = node.command(["vxlan"], ["net.ipv4.ip_forward"])
     done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    found = node.read(lines)
+    found, _ = node.read(lines)
     assert found.hostname
     assert set(found.sysctls) == {"net.ipv4.ip_forward"}
     assert sys.platform == "linux"

@@ -22,6 +22,24 @@ GROUP = "control_plane"
 
 _lock = threading.Lock()
 _found: WeakKeyDictionary[State, Api] = WeakKeyDictionary()
+_read: WeakKeyDictionary[Host, str] = WeakKeyDictionary()
+
+
+def reading(host: Host, settings: Cluster) -> str | None:
+    """Shell text that reads what `api_of` needs of this host, for a command that reads more.
+
+    None when this host is not the one that will be asked. What it prints is a private key: it goes
+    to `read` and nowhere else.
+    """
+    if settings.kubeconfig is not None:
+        return None
+    first = next((each for each in host.state.inventory if GROUP in each.groups), None)
+    return f"cat -- {shlex.quote(settings.admin_conf)}" if host is first else None
+
+
+def read(host: Host, text: str) -> None:
+    """Keep what `reading` printed until `api_of` wants it; nothing printed is no such file."""
+    _read[host] = text
 
 
 def api_of(state: State, settings: Cluster) -> Api:
@@ -68,16 +86,20 @@ def _over_ssh(host: Host, path: str) -> Api:
     transport = client.get_transport() if client is not None else None
     if transport is None:
         raise ClusterError(f"{host.name}: not reached over SSH; set cluster.kubeconfig instead")
-    sudo = bool(host.data.get("_sudo"))
+    text = _read.pop(host) if host in _read else _file(host, path)
+    if not text.strip():
+        raise ClusterError(f"{where}: cannot be read; is this host a kubeadm control plane?")
+    address, port = server_of(text, where)
+    return from_admin_conf(text, port=Tunnel(transport, address, port).port, where=where)
+
+
+def _file(host: Host, path: str) -> str:
+    """The text of a file, "" when it cannot be read."""
     # the file holds a private key: its text must not be printed at any verbosity
     done, output = host.run_shell_command(
         StringCommand("cat", "--", shlex.quote(path)),
         print_output=False,
         print_input=False,
-        _sudo=sudo,
+        _sudo=bool(host.data.get("_sudo")),
     )
-    if not done:
-        raise ClusterError(f"{where}: cannot be read; is this host a kubeadm control plane?")
-    text = output.stdout
-    address, port = server_of(text, where)
-    return from_admin_conf(text, port=Tunnel(transport, address, port).port, where=where)
+    return str(output.stdout) if done else ""

@@ -117,16 +117,25 @@ class Node:
         return ""
 
 
-def command(modules: Iterable[str], sysctls: Iterable[str]) -> str:
-    """The one command that reads a node; plain ASCII comes back."""
-    script = reading_script(node_readings(modules, sysctls))
+def command(
+    modules: Iterable[str], sysctls: Iterable[str], more: Mapping[str, str] | None = None
+) -> str:
+    """The one command that reads a node; plain ASCII comes back.
+
+    more: name -> shell text of readings that one node has beside those of all.
+    """
+    script = reading_script({**node_readings(modules, sysctls), **(more or {})})
     # bytes that are no text would break the decoding of the whole answer
     return f"{{ {script}\n}} | LC_ALL=C tr -d '\\000-\\010\\013-\\037\\177-\\377'"
 
 
-def read(output: Sequence[str]) -> Node:
-    """From the command's output; ValueError when it broke off."""
-    return parse(split_readings(output))
+def read(output: Sequence[str]) -> tuple[Node, dict[str, list[str]]]:
+    """From the command's output: the node, and the lines of every reading by its name.
+
+    ValueError when the output broke off.
+    """
+    found = split_readings(output)
+    return parse(found), found
 
 
 def parse(found: Mapping[str, list[str]]) -> Node:

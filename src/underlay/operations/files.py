@@ -8,18 +8,50 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+from collections.abc import Mapping
 
 from underlay import journal
 
 
 def write_file(path: str, text: str, mode: str = "0644") -> str:
-    """Write `text` to `path` atomically, folders included; mode is octal text."""
-    folder = posixpath.dirname(path)
+    """Write `text` to `path` atomically, folders included; mode is octal text.
+
+    When it cannot be written, nothing is left of it and the shell ends with 1 and a sentence.
+    """
+    return "\n".join(write_files({path: (text, mode)}))
+
+
+def write_files(files: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Write several, all or none: path -> text and mode. One line of shell for each step."""
+    return [*stage_files(files), *(place_file(path) for path in files)]
+
+
+def stage_files(files: Mapping[str, tuple[str, str]]) -> list[str]:
+    """The texts beside their places, where a full disk or a read-only one is met."""
+    back = f"rm -f {' '.join(shlex.quote(beside(path)) for path in files)}"
+    return [_stage(path, text, mode, back) for path, (text, mode) in files.items()]
+
+
+def place_file(path: str) -> str:
+    """Let what was staged for a path take its place."""
+    return f"mv -f {shlex.quote(beside(path))} {shlex.quote(path)}"
+
+
+def _stage(path: str, text: str, mode: str, back: str) -> str:
     new = shlex.quote(beside(path))
-    return (
-        f"mkdir -p {shlex.quote(folder)} && printf %s {shlex.quote(text)} > {new}"
-        f" && chmod {shlex.quote(mode)} {new} && sync {new} && mv -f {new} {shlex.quote(path)}"
+    folder = shlex.quote(posixpath.dirname(path))
+    steps = (
+        f"mkdir -p {folder} && printf %s {shlex.quote(text)} > {new}"
+        f" && chmod {shlex.quote(mode)} {new} && sync {new}"
     )
+    return _or_end(steps, path, back)
+
+
+def _or_end(steps: str, path: str, back: str = "") -> str:
+    """Shell text whose failure ends the script with a sentence about a path."""
+    told = f"{path}: cannot be written; make room on its file system, or mount it writable"
+    undo = f"{back} 2>/dev/null; " if back else ""
+    return f"{{ {{ {steps}; }} || {{ {undo}echo {shlex.quote(told)} >&2; exit 1; }}; }}"
 
 
 def beside(path: str) -> str:
@@ -29,8 +61,8 @@ def beside(path: str) -> str:
 
 
 def remove_file(path: str) -> str:
-    """Remove a file of ours; a missing one is fine."""
-    return f"rm -f {shlex.quote(path)}"
+    """Remove a file of ours, and what a power cut left beside it; a missing one is fine."""
+    return f"rm -f {shlex.quote(path)} {shlex.quote(beside(path))}"
 
 
 def append_entry(change: str, entry: journal.Entry) -> str:
@@ -38,7 +70,8 @@ def append_entry(change: str, entry: journal.Entry) -> str:
     target = shlex.quote(journal.path(change))
     folder = shlex.quote(journal.directory(change))
     close = f"[ ! -s {target} ] || [ -z \"$(tail -c 1 {target})\" ] || sed -i '$d' {target}"
-    return (
+    steps = (
         f"mkdir -p -m 0700 {folder} && {{ {close}; }}"
         f" && printf '%s\\n' {shlex.quote(entry.line())} >> {target} && sync {target}"
     )
+    return _or_end(steps, journal.path(change))

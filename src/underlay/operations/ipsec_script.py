@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from underlay import journal
 from underlay.facts.ipsec_host import BEFORE, CERTIFICATES, CHANGE, CONNECTIONS, FOLDER, SWANCTL
 from underlay.operations import outcome
-from underlay.operations.files import append_entry, beside, remove_file, write_file
+from underlay.operations.files import append_entry, beside, remove_file, write_files
 from underlay.operations.ipsec_plan import HELPER, SHARED, Tunnel
 
 FORWARD = "net.ipv4.ip_forward"
@@ -104,7 +104,7 @@ def change(
     lines = ["set -e", append_entry(CHANGE, entry)]
     lines.append(f"mkdir -p -m 0700 /etc/underlay {FOLDER}")
     lines += [keep(name) for name in (*names, *remove)]
-    lines += [write_file(path, text, mode) for path, (text, mode) in files.items()]
+    lines += write_files(files)
     if any(path in SHARED for path in files):
         lines.append("systemctl daemon-reload")
     lines += [_remove(name) for name in remove]
@@ -143,7 +143,7 @@ def remove_all(entries: Sequence[journal.Entry]) -> str:
     """After the last link of ours: shared files, forwarding and the daemon as they were."""
     lines = [
         f"systemctl disable --quiet --now {_TIMER} underlay-ipsec.service 2>/dev/null || :",
-        *(remove_file(found) for path in SHARED for found in (beside(path), path)),
+        *(remove_file(path) for path in SHARED),
         "systemctl daemon-reload",
         f"rm -rf {FOLDER} {BEFORE} /run/underlay-ipsec; rmdir /etc/underlay 2>/dev/null || :",
     ]

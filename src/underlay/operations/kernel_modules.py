@@ -18,7 +18,7 @@ from underlay import journal
 from underlay.conntrack import rounded
 from underlay.facts.kernel import OLDER_NAMES, KernelModules, Modules, ModuleState, normal
 from underlay.operations import outcome
-from underlay.operations.files import append_entry, remove_file, write_file
+from underlay.operations.files import append_entry, remove_file, write_file, write_files
 
 LOAD_FILE = "/etc/modules-load.d/90-underlay.conf"
 OPTIONS_FILE = "/etc/modprobe.d/90-underlay.conf"
@@ -157,9 +157,12 @@ def written_by_us(entries: Sequence[journal.Entry]) -> dict[str, str]:
 
 def script(steps: Plan, found: KernelModules) -> str:
     """One shell text: journal, files, then the kernel; a module that fails undoes the files."""
-    undo = "; ".join(_put(path, found.files.get(path)) for path in steps.files) or ":"
+    # what cannot be put back does not keep the rest from being so
+    undo = "; ".join(f"( {_put(path, found.files.get(path))} ) || :" for path in steps.files) or ":"
     lines = ["set -e", f"undo() {{ {undo}; }}", _entry("loaded", steps.load)]
-    lines += [_put(path, text) for path, text in steps.files.items()]
+    wanted = {path: (text, "0644") for path, text in steps.files.items() if text is not None}
+    lines += write_files(wanted)
+    lines += [remove_file(path) for path, text in steps.files.items() if text is None]
     for module in steps.load:
         names = " || ".join(
             f"modprobe {shlex.quote(name)}" for name in (module, *OLDER_NAMES.get(module, ()))

@@ -17,7 +17,7 @@ from pyinfra.context import host
 from underlay import conntrack, journal
 from underlay.facts.sysctl import KernelSettings, Sysctls, proc_path
 from underlay.operations import outcome
-from underlay.operations.files import append_entry, remove_file, write_file
+from underlay.operations.files import append_entry, beside, place_file, remove_file, stage_files
 from underlay.render import render
 
 PATH = "/etc/sysctl.d/90-underlay.conf"
@@ -190,10 +190,23 @@ def previous_values(entries: Sequence[journal.Entry]) -> dict[str, str]:
 
 
 def script(steps: Plan, found: KernelSettings) -> str:
-    """One shell text: journal, live values, file; any refusal puts back what was written."""
+    """One shell text: journal, file beside its place, live values, file.
+
+    A file that cannot be written is met before the first value is; any refusal puts back what was
+    written.
+    """
     # in the same order: what resets others comes first on the way back too
-    back = "; ".join(_write(key, found.values[key]) + " 2>/dev/null || :" for key, _ in steps.live)
-    lines = ["set -e", f"undo() {{ {back or ':'}; }}", _entry("previous", dict(steps.previous))]
+    back = [_write(key, found.values[key]) + " 2>/dev/null || :" for key, _ in steps.live]
+    staged: list[str] = []
+    if steps.rewrite and steps.text is not None:
+        staged = stage_files({PATH: (steps.text, "0644")})
+        back.append(f"rm -f {shlex.quote(beside(PATH))}")
+    lines = [
+        "set -e",
+        f"undo() {{ {'; '.join(back) or ':'}; }}",
+        _entry("previous", dict(steps.previous)),
+        *staged,
+    ]
     for key, value in steps.live:
         refused = f"sysctl {key}: the kernel refused {value!r}; correct it in the inventory"
         lines.append(
@@ -202,7 +215,7 @@ def script(steps: Plan, found: KernelSettings) -> str:
         )
     lines += _confirm(steps.live)
     if steps.rewrite:
-        lines.append(remove_file(PATH) if steps.text is None else write_file(PATH, steps.text))
+        lines.append(remove_file(PATH) if steps.text is None else place_file(PATH))
     # after the fact: a run cut short before this line gives them back again
     lines.append(_entry("restored", list(steps.restored)))
     return "\n".join(line for line in lines if line)

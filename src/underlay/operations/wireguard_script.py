@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from underlay import journal
 from underlay.facts.wireguard_host import CHANGE, FOLDER
 from underlay.operations import outcome
-from underlay.operations.files import append_entry, remove_file, write_file
+from underlay.operations.files import append_entry, remove_file, write_files
 from underlay.operations.wireguard_plan import HELPER, SHARED, Interface, safe
 
 _FORWARD = "net.ipv4.ip_forward"
@@ -41,7 +41,7 @@ def change(
         entry = journal.Entry(outcome.now(), outcome.RUN, "applying", data)
         lines.append(append_entry(CHANGE, entry))
     lines += [_remove(name) for name in remove]
-    lines += [write_file(path, text, mode) for path, (text, mode) in files.items()]
+    lines += write_files(files)
     if any(path in SHARED for path in files):
         lines.append("systemctl daemon-reload")
     lines += [_sync(interface) for interface in sync]

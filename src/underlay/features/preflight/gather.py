@@ -18,6 +18,7 @@ import gevent
 from gevent.event import Event
 from pyinfra.api.command import StringCommand
 
+from underlay.cluster import of_run
 from underlay.facts import node
 from underlay.features.preflight import agent, assemble
 from underlay.features.preflight.asking import cluster_view
@@ -27,7 +28,10 @@ from underlay.features.preflight.plan import Plan, Target, plan
 from underlay.features.preflight.ports import uses
 from underlay.features.preflight.scene import Host, Probes, Scene
 from underlay.settings import Fleet
+from underlay.settings.cluster import Cluster
 
+#: Name of the reading that is the way to the API server.
+WAY = "admin-conf"
 #: Seconds that one step of one host may take; probing is added its own probes' time.
 READ, START, PROBE, COLLECT = 60, 25, 45, 30
 #: Seconds that the others may probe longer than the first one to finish: its agent's lease runs.
@@ -66,7 +70,7 @@ def look(
     }
     heard = {name: Heard(lost=lost.get(name, "")) for name in hosts}
     run = _Run(list(reached), heard, say)
-    run.read(hosts)
+    run.read(hosts, next(iter(fleet)).section(Cluster))
     for name, one in heard.items():
         if one.facts is None:
             # the address of SSH may be a forwarded port's: only the node can tell
@@ -129,13 +133,17 @@ class _Run:
         self._heard = heard
         self._say = say
 
-    def read(self, hosts: Mapping[str, Host]) -> None:
-        """Everything that a node says of itself."""
+    def read(self, hosts: Mapping[str, Host], cluster: Cluster) -> None:
+        """Everything that a node says of itself, and one of them of the way to the API server."""
 
         def one(each: Any) -> None:
             host = hosts[each.name]
-            text = node.command(host.modules, host.sysctls)
-            self._heard[each.name].facts = node.read(command_output(each, text, READ))
+            way = of_run.reading(each, cluster)
+            more = {} if way is None else {WAY: way}
+            lines = command_output(each, node.command(host.modules, host.sysctls, more), READ)
+            self._heard[each.name].facts, found = node.read(lines)
+            if way is not None:
+                of_run.read(each, "\n".join(found[WAY]))
 
         self._everywhere("reading", self._reached, one)
 

@@ -1,0 +1,35 @@
+"""Every Molecule scenario is whole and is told of; what it calls exists."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCENARIOS = sorted(path.parent for path in (ROOT / "molecule").glob("*/molecule.yml"))
+
+
+@pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)
+def test_a_scenario_is_whole(folder: Path) -> None:
+    found: dict[str, Any] = yaml.safe_load((folder / "molecule.yml").read_text())
+    words = found["provisioner"]["env"]
+    for path in (*words["DEPLOYS"].split(), *shlex.split(words["ROLL_BACK"]), words["INVENTORY"]):
+        assert not path.endswith(".py") or (ROOT / path).is_file(), path
+    steps = found["scenario"]["test_sequence"]
+    for step in ("create", "converge", "idempotence", "verify", "destroy"):
+        assert step in steps
+    assert "side_effect ../shared/rollback.yml" in steps
+    for path in found["provisioner"]["playbooks"].values():
+        assert (folder / path).is_file(), path
+    for name in ("test_applied.py", "test_rolled_back.py"):
+        assert (folder / name).is_file(), name
+
+
+def test_every_scenario_is_told_of() -> None:
+    rows = (ROOT / "docs/molecule.md").read_text().splitlines()
+    told = [row.split("`")[1] for row in rows if row.startswith("| `")]
+    assert sorted(told) == [folder.name for folder in SCENARIOS]
