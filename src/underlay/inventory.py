@@ -72,10 +72,13 @@ def reached(inventory: Any, limit: Sequence[str] = ()) -> Iterator[tuple[list[An
     from pyinfra.api.state import State, StateStage
     from pyinfra.context import ctx_config, ctx_inventory, ctx_state
 
+    from underlay.liveness import watch
+
     hosts = chosen(inventory, limit)
     config = Config()  # type: ignore[no-untyped-call]
     state = State()
     state.init(inventory, config, initial_limit=hosts)
+    watch(state)
     state.set_stage(StateStage.Connect)
     with ctx_state.use(state), ctx_config.use(config), ctx_inventory.use(inventory):
         # with nobody left it raises, which is what callers see from the second list

@@ -14,6 +14,7 @@ from pyinfra.context import config, ctx_state
 
 from underlay.errors import InventoryError, UnderlayError
 from underlay.features.fleet import fleet_of
+from underlay.liveness import watch
 from underlay.settings.placed import problems
 from underlay.settings.problem import refuse
 
@@ -36,6 +37,7 @@ def guard() -> None:
             print(f"underlay: {error}", file=sys.stderr)
             raise SystemExit(int(error.exit_code)) from error
         begin(inventory, config, initial_limit=initial_limit)
+        watch(state)
 
     state.init = checked
 

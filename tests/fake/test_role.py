@@ -6,6 +6,7 @@ The simulated API server grants exactly what the file says and refuses everythin
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 import yaml
 from tests.fake.world import World, run
 
-from underlay.cluster.objects import ACCESS_REVIEW, Kind
+from underlay.cluster.objects import ACCESS_REVIEW, POD, Kind
 from underlay.errors import ClusterError
 from underlay.features.kube_proxy.deploy import migrate_to_ipvs, roll_back_from_ipvs
 
-FILE = Path(__file__).resolve().parent.parent.parent / "docs/rbac/kube-proxy.yaml"
+FOLDER = Path(__file__).resolve().parent.parent.parent / "docs/rbac"
+FILE = FOLDER / "kube-proxy.yaml"
+DRAIN = FOLDER / "kube-proxy-drain.yaml"
 #: Not used here: flannel, Cilium and Calico are not in the simulated cluster, and no time passes in
 #: which a lease would be renewed.
 ELSEWHERE = {
@@ -30,10 +33,10 @@ Make = Callable[[int], World]
 Right = tuple[str, str, str, str]
 
 
-def granted(taken: str = "") -> set[Right]:
+def granted(taken: str = "", file: Path = FILE) -> set[Right]:
     """(namespace or "", group, `resource` or `resource/name`, verb); `taken` leaves a verb out."""
     found = set()
-    for role in yaml.safe_load_all(FILE.read_text()):
+    for role in yaml.safe_load_all(file.read_text()):
         for rule in role.get("rules", []):
             for group in rule.get("apiGroups", []):
                 for resource in rule["resources"]:
@@ -81,10 +84,10 @@ def authorise(world: World, rights: set[Right], used: set[Right]) -> None:
             check(_v, given[0], _n(given), namespace)
             if given[0] is ACCESS_REVIEW:
                 asked = given[1]["spec"]["resourceAttributes"]
-                what = f"{asked['resource']}/{asked['name']}" if "name" in asked else ""
+                plural = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+                what = f"{plural}/{asked['name']}" if "name" in asked else ""
                 allowed = any(
-                    right[2]
-                    in (asked["resource"], what, f"{asked['resource']}/underlay-kube-proxy")
+                    right[2] in (plural, what, f"{plural}/underlay-kube-proxy")
                     and right[3] == asked["verb"]
                     for right in rights
                 )
@@ -92,6 +95,14 @@ def authorise(world: World, rights: set[Right], used: set[Right]) -> None:
             return _real(*given, **named)
 
         setattr(world, method, call)
+
+    evict = world.request
+
+    def request(method: str, path: str, *, body: dict[str, Any]) -> tuple[int, str]:
+        check("create", replace(POD, plural="pods/eviction"), "", path.split("/")[4])
+        return evict(method, path, body=body)
+
+    world.request = request  # type: ignore[method-assign]
 
 
 def test_the_role_is_enough_and_all_of_it_is_used(make_world: Make) -> None:
@@ -121,3 +132,26 @@ def test_without_any_of_it_nothing_is_changed(make_world: Make, taken: str) -> N
     assert failed
     assert world.modes == {"iptables"}
     assert world.revision == 1, "the ConfigMap was not written"
+
+
+def test_a_drain_needs_the_second_file_and_all_of_it(make_world: Make) -> None:
+    world, used = make_world(2), set[Right]()
+    world.nodes[next(iter(world.nodes))].apps = 2
+    authorise(world, granted() | granted(file=DRAIN), used)
+    assert run(world, migrate_to_ipvs, {"rollout": {"take_out": "drain"}}).failed == set()
+    assert world.modes == {"ipvs"}
+    assert granted(file=DRAIN) <= used
+
+
+@pytest.mark.parametrize("taken", ["get nodes", "patch nodes", "create pods/eviction"])
+def test_without_any_of_the_second_file_no_node_is_emptied(make_world: Make, taken: str) -> None:
+    world = make_world(2)
+    world.nodes[next(iter(world.nodes))].apps = 2
+    authorise(world, granted() | granted(taken, file=DRAIN), set())
+    try:
+        failed = run(world, migrate_to_ipvs, {"rollout": {"take_out": "drain"}}).failed
+    except ClusterError:
+        failed = set(world.nodes)
+    assert failed
+    assert world.modes == {"iptables"}
+    assert not any(node.gone or node.cordoned for node in world.nodes.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,3 +114,36 @@ def test_a_controller_that_is_killed_is_followed_by_a_run_that_converges(
     fleet.declare({"state": "absent"})
     fleet.changes()
     assert fleet.live(TIMEOUT, BACKLOG) == before
+
+
+LOST = """
+import subprocess, sys, time
+from pyinfra.api.command import StringCommand
+from underlay import liveness
+from underlay.inventory import load, reached
+
+liveness.ASK, liveness.SILENT = 1, 4
+with reached(load("inventory.py")) as (hosts, _):
+    host = next(host for host in hosts if host.name == sys.argv[1])
+    began = time.monotonic()
+    done, _ = host.run_shell_command(StringCommand("echo", "begun;", "sleep", "90"))
+    print(done, round(time.monotonic() - began), flush=True)
+"""
+
+
+def test_a_host_that_loses_its_power_ends_the_command_that_waits_for_it(fleet: Fleet) -> None:
+    """Silent, not closed: as when its power or the way to it is gone."""
+    fleet.declare({"values": {TIMEOUT: 15}})
+    link = ["ip", "-n", fleet.hosts.netns(2), "link", "set", "eth0"]
+    call = fleet.hosts.inside(sys.executable, "-c", LOST, fleet.hosts.addresses[2])
+    with subprocess.Popen(call, cwd=fleet.folder, stdout=subprocess.PIPE, text=True) as run:
+        time.sleep(5)
+        assert run.poll() is None
+        subprocess.run([*link, "down"], check=True)
+        try:
+            said, _ = run.communicate(timeout=60)
+        finally:
+            subprocess.run([*link, "up"], check=True)
+    done, seconds = said.split()[-2:]
+    assert done == "False"
+    assert int(seconds) < 30

@@ -20,6 +20,8 @@ from pathlib import Path
 from underlay.lab.process import NETNS_DIR
 
 _CLONE_NEWNET = 0x40000000
+#: Seconds without an acknowledgement after which a machine counts as gone.
+SILENT = 120
 
 
 def listen(port: int) -> socket.socket:
@@ -67,6 +69,9 @@ async def _serve(
         # closing at once is what a client of an unreachable machine sees
         writer.transport.abort()
         return
+    # a machine without power must end the client's connection as a real one would end its own
+    far: socket.socket = far_writer.get_extra_info("socket")
+    far.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT * 1000)
     await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
     for end in (writer, far_writer):
         with suppress(ConnectionError, OSError):

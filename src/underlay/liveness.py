@@ -1,0 +1,44 @@
+"""A host that loses its power, or its way to us, in the middle of a command ends that command.
+
+Without this a run waits for such a host for ever: nothing is sent while a command runs, so nobody
+notices that nobody is there. Each SSH connection asks for an answer every now and then, and the
+kernel ends it when the other side has acknowledged nothing for `SILENT` seconds (RFC 5482).
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Any
+
+from pyinfra.api.host import Host
+from pyinfra.api.state import BaseStateCallback, State
+
+#: Seconds between two signs of life, and of silence after which a host counts as lost. A way that
+#: is cut for a minute is no loss.
+ASK, SILENT = 15, 120
+
+
+class Liveness(BaseStateCallback):
+    """Watches every connection of a run."""
+
+    @staticmethod
+    def host_connect(state: State, host: Host) -> None:
+        """Right after a host was connected; connectors without SSH are left alone."""
+        client: Any = getattr(host.connector, "client", None)
+        transport = client.get_transport() if client is not None else None
+        if transport is not None:
+            transport.set_keepalive(ASK)
+            notice_silence(transport.sock)
+
+
+def notice_silence(connection: Any) -> None:
+    """Let the kernel end a TCP connection whose other side is silent; others are left alone."""
+    # through a jump host it is a channel; the connection to the jump host is not ours to tune
+    with suppress(AttributeError, OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT * 1000)
+
+
+def watch(state: State) -> None:
+    """Watch the connections that this run will make."""
+    state.add_callback_handler(Liveness())
