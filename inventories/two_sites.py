@@ -2,8 +2,8 @@
 
 Their gateways route in clear between 10.10.0.0/24 and 10.20.0.0/24; the link encrypts that, and
 what pods say to each other (10.244.0.0/16 and 10.245.0.0/16). The key is what
-UNDERLAY_EXAMPLE_PSK holds. UNDERLAY_LAB names the lab when several run; UNDERLAY_LINK=absent removes
-the link.
+UNDERLAY_EXAMPLE_PSK holds. UNDERLAY_LAB names the lab when several run;
+UNDERLAY_LINK=absent takes the link away.
 """
 
 import os

@@ -41,4 +41,4 @@ def notice_silence(connection: Any) -> None:
 
 def watch(state: State) -> None:
     """Watch the connections that this run will make."""
-    state.add_callback_handler(Liveness())
+    state.add_callback_handler(Liveness())  # type: ignore[no-untyped-call]

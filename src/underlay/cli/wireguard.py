@@ -106,18 +106,24 @@ def _overlays(found: object, only: tuple[str, ...]) -> dict[str, Overlay]:
 
 
 def _table(overlays: dict[str, Overlay]) -> list[str]:
+    from underlay.features.preflight.words import listed
     from underlay.features.wireguard import plan
 
-    head = ("overlay", "host", "role", "address", "endpoint", "peers", "pods", "sizes")
+    head = ("overlay", "host", "role", "address", "endpoint", "peers", "pods")
+    found = plan.rows(overlays)
     rows = [
-        (
-            row.overlay, row.host, row.role, row.address, row.endpoint, str(row.peers), row.pods,
-            " -> ".join(map(str, row.sizes)),
-        )
-        for row in plan.rows(overlays)
-    ]  # fmt: skip
+        (row.overlay, row.host, row.role, row.address, row.endpoint, str(row.peers), row.pods)
+        for row in found
+    ]
+    # a column of its own would not fit beside the others on 80
+    chains: dict[str, list[str]] = {}
+    for row in found:
+        chain = f"{row.overlay}: {' -> '.join(map(str, row.sizes))}"
+        chains.setdefault(chain, []).append(row.host)
+    sizes = [f"  {chain} on {listed(hosts)}" for chain, hosts in chains.items()]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    return [
+    table = [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         for row in (head, *rows)
     ]
+    return [*table, *sizes]
