@@ -18,7 +18,8 @@ from tests.operations.test_cases import KNOWN, arguments_of
 
 from underlay import journal
 from underlay.facts.sysctl import KernelSettings, Sysctls, proc_path
-from underlay.operations.sysctl import CHANGE, PATH, plan, script
+from underlay.operations.sysctl import plan
+from underlay.operations.sysctl_script import CHANGE, PATH, script
 
 FOLDERS = ("/proc/sys", "/etc/sysctl.d", "/var/lib/underlay")
 CHANGING = [

@@ -32,7 +32,7 @@ def command(
     from underlay.features.fleet import load
     from underlay.features.sysctl.report import rows
     from underlay.features.sysctl.settings import Sysctl
-    from underlay.operations.sysctl import CHANGE, PATH
+    from underlay.operations.sysctl_script import CHANGE, PATH
 
     found = inventory.load(inventory_file, parsed(data))
     report: list[dict[str, Any]] = []
