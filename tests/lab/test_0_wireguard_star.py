@@ -347,7 +347,7 @@ def test_without_the_kernel_module_a_program_carries_it_and_that_is_told(machine
             machines.joined(one, other)
         assert machines.pairs() == [True] * 6
         machines.applied(*machines.settings(leave_out=("w2",)), DEPLOY)
-        assert machines.on("w2", "pgrep -f wireguard-go; ip link show wg0", check=False) == ""
+        assert machines.on("w2", "pgrep -x wireguard-go; ip link show wg0", check=False) == ""
     finally:
         machines.on("w2", f"mv {path}.away {path}; depmod")
     machines.applied(*machines.settings(), DEPLOY)
