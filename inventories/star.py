@@ -1,17 +1,24 @@
 """The star of the running lab (`underlay lab up --topology star`) with its WireGuard overlay.
 
 Spokes reach only the hub, each on a link of its own; the overlay joins them. UNDERLAY_LAB names the
-lab when several run; UNDERLAY_STAR=absent removes the overlay.
+lab when several run; UNDERLAY_VAGRANT=star takes the machines of Vagrant instead (docs/vagrant.md).
+UNDERLAY_STAR=absent removes the overlay.
 """
 
 import os
+from pathlib import Path
 
+from underlay import vagrant
 from underlay.lab.inventory import load
 
-_lab = load()
-
-hubs = _lab.group("hubs")
-spokes = _lab.group("spokes")
+if os.environ.get("UNDERLAY_VAGRANT") == "star":
+    _machines = vagrant.load(Path(__file__).resolve().parent.parent)
+    hubs = [_host for _host in _machines if _host[0] == "hub"]
+    spokes = [_host for _host in _machines if _host[0] != "hub"]
+else:
+    _lab = load()
+    hubs = _lab.group("hubs")
+    spokes = _lab.group("spokes")
 
 _links = [name for name, _ in spokes]
 _overlay = {

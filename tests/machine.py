@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 NETNS_PACKAGES = (
     ("ip", "iproute2"),
@@ -52,5 +53,8 @@ def install(packages: Mapping[str, str]) -> str | None:
 
 
 def _there(command: str) -> bool:
+    """A program by its name or path, or a file by its path that is no program."""
+    if command.startswith("/"):
+        return Path(command).exists()
     search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     return shutil.which(command, path=search) is not None

@@ -80,6 +80,20 @@ def up_command(
     click.echo(f"lab {lab.name}: {len(lab.ssh_ports)} machines{kubernetes}")
 
 
+@command.command("box")
+@click.option("--suite", help="Debian suite of the box. Default: this computer's own.")
+@click.option("--install/--no-install", default=True, help="Install missing packages by apt.")
+def box_command(*, suite: str | None, install: bool) -> None:
+    """Make a Vagrant box for libvirt from this computer's own apt sources; prints its path.
+
+    \b
+    vagrant box add --name underlay "$(underlay lab box)"
+    """
+    from underlay.lab.box import box
+
+    click.echo(box(suite, clock(), install=install))
+
+
 @command.command("down")
 @_NAME
 @click.option("--all", "everything", is_flag=True, help="Every lab, also broken ones.")

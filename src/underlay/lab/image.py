@@ -88,15 +88,24 @@ def node_image(
                 else:
                     place.write_text(source)
             say("configuring the node image")
-            script: list[str | Path] = ["sh", scripts / "node-root.sh", root, scripts]
-            own_mounts = ["unshare", "--mount", "--propagation", "private"]
-            run([*own_mounts, *script, *([archive] if archive else [])])
-            shutil.copy(next((root / "boot").glob("vmlinuz-*")), folder / "vmlinuz")
-            shutil.copy(next((root / "boot").glob("initrd.img-*")), folder / "initrd.img")
-            disk = folder / "disk.ext4"
-            run(["truncate", "-s", DISK_SIZE, disk])
-            lazy = "lazy_itable_init=0,lazy_journal_init=0"
-            run(["mkfs.ext4", "-q", "-F", "-E", lazy, "-d", root, disk])
-            shutil.rmtree(root)
+            configure(scripts / "node-root.sh", root, scripts, *([archive] if archive else []))
+            write_disk(root, folder)
 
         return cached(f"node-{suite}", key, build, say)
+
+
+def configure(script: Path | str, *words: Path | str) -> None:
+    """Run one of our scripts over the root of a machine, with mounts that end with it."""
+    run(["unshare", "--mount", "--propagation", "private", "sh", script, *words])
+
+
+def write_disk(root: Path, folder: Path) -> Path:
+    """Turn a root into `disk.ext4`, `vmlinuz` and `initrd.img` in that folder; returns the disk."""
+    shutil.copy(next((root / "boot").glob("vmlinuz-*")), folder / "vmlinuz")
+    shutil.copy(next((root / "boot").glob("initrd.img-*")), folder / "initrd.img")
+    disk = folder / "disk.ext4"
+    run(["truncate", "-s", DISK_SIZE, disk])
+    lazy = "lazy_itable_init=0,lazy_journal_init=0"
+    run(["mkfs.ext4", "-q", "-F", "-E", lazy, "-d", root, disk])
+    shutil.rmtree(root)
+    return disk
