@@ -127,5 +127,8 @@ def test_star_wireguard(own: Libvirt) -> None:
         assert " 0 received" not in star.on("w1", "sudo ping -c 30 -i 2 -W 5 10.200.0.2")
         assert star.applied(deploy) == []
         assert star.applied(deploy, star="absent") != []
-        assert star.on("hub", "ip -o link show wg0", check=False) == ""
-        assert star.on("hub", "sudo ls /etc/wireguard", check=False) == ""
+        # Vagrant itself has a word about the hub's addresses each time
+        left = star.on("hub", "ip -o link; sudo ls /etc/underlay /etc/systemd/system", check=False)
+        assert "eth0" in left
+        assert "wg0" not in left
+        assert "wireguard" not in left
