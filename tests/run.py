@@ -45,7 +45,7 @@ def _pytest(*folders: str, options: tuple[str, ...] = ()) -> tuple[tuple[str, ..
         for place in places
         if place.is_file() or any(place.rglob("test_*.py"))
     ]
-    return ((sys.executable, "-m", "pytest", "-q", *options, *paths),) if paths else ()
+    return ((sys.executable, "-m", "pytest", "-q", "-rs", *options, *paths),) if paths else ()
 
 
 def tiers(full: bool) -> tuple[Tier, ...]:

@@ -1,13 +1,25 @@
-"""Upstream's manifests, on a computer that has a folder `shared/upstream` above the checkout."""
+"""Upstream's manifests, unmodified: what they are and where they are from, tests/data/README.md."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent.parent
+ARCHIVE = Path(__file__).parent / "data/upstream.tar.xz"
 
 
 def upstream(path: str) -> Path:
-    """Where a manifest is; a path that does not exist when this computer has none."""
-    places = [parent / "shared/upstream" / path for parent in _ROOT.parents]
-    return next((place for place in places if place.exists()), places[0])
+    """Where a manifest or a folder of them is."""
+    found = Path(_unpacked().name) / path
+    assert found.exists(), f"{ARCHIVE} has no {path}"
+    return found
+
+
+@cache
+def _unpacked() -> tempfile.TemporaryDirectory[str]:
+    # kept until this process ends, which removes it
+    folder = tempfile.TemporaryDirectory(prefix="underlay-upstream-")
+    shutil.unpack_archive(ARCHIVE, folder.name)
+    return folder

@@ -8,7 +8,6 @@ No security association is made here; that is proved on virtual machines.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -24,10 +23,7 @@ from underlay.features.ipsec.settings import Link
 from underlay.operations.ipsec_plan import SHARED, Tunnel, compare, texts
 from underlay.render import source
 
-pytestmark = [
-    pytest.mark.netns,
-    pytest.mark.skipif(shutil.which("iptables-restore") is None, reason="no iptables here"),
-]
+pytestmark = pytest.mark.netns
 
 LINK = Link.model_validate(
     {

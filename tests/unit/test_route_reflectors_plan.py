@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 from tests.lab import calico_objects
+from tests.upstream import upstream
 
 from underlay.features.route_reflectors import plan, selector
 from underlay.features.route_reflectors.plan import Mark, State
@@ -250,19 +250,13 @@ def test_three_hundred_nodes() -> None:
     assert told["cut_off_while_down"] == {"n1": [], "n2": []}
 
 
-def _upstream() -> list[Path]:
-    """Calico's own definitions, where this computer has them beside the checkout."""
-    places = (parent / "shared/upstream/calico" for parent in Path(__file__).parents)
-    return sorted(path for place in places for path in place.glob("*/crds.yaml"))
-
-
 def _schemas() -> dict[str, Any]:
-    """Name of a set to kind to the schema of its spec; our own small set is always one."""
+    """Name of a set to kind to the schema of its spec: our own small one, and Calico's releases."""
     own = {
         name: {"type": "object", "properties": spec} for name, spec in calico_objects.SPECS.items()
     }
     found: dict[str, Any] = {"own": own}
-    for path in _upstream():
+    for path in sorted(upstream("calico").glob("*/crds.yaml")):
         definitions = [d for d in yaml.safe_load_all(path.read_text()) if d]
         found[path.parent.name] = {
             d["spec"]["names"]["kind"]: d["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
