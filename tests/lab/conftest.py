@@ -7,16 +7,11 @@ On failure each node's state is collected where the message says.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.lab.machines import Machines
-
-from underlay.lab import down, state
-from underlay.lab.progress import clock
-from underlay.lab.up import Request, up
+from tests.lab.machines import Machines, own_lab
 
 #: What a person wants to see of a node after a failure.
 STATE = (
@@ -30,17 +25,7 @@ STATE = (
 @pytest.fixture(scope="session")
 def machines() -> Iterator[Machines]:
     """The machines of the lab and the commands a user types against them."""
-    given = os.environ.get("UNDERLAY_TEST_LAB")
-    if given:
-        yield Machines(state.load(given))
-        return
-    say = clock()
-    name = "scenarios"
-    down.down(name, say)
-    try:
-        yield Machines(up(Request(name), say))
-    finally:
-        down.down(name, say)
+    yield from own_lab("scenarios", Machines, "UNDERLAY_TEST_LAB", memory=1024)
 
 
 @pytest.hookimpl(wrapper=True)

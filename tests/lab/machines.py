@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from underlay.lab import down, network, ssh
+from underlay.lab import down, network, ssh, state
 from underlay.lab.progress import clock
 from underlay.lab.state import Lab
 from underlay.lab.up import Request, up
@@ -103,12 +103,23 @@ class Machines:
         )
 
 
-def own_lab(name: str, **options: object) -> Iterator[Machines]:
-    """A lab for one module of scenarios, removed at its end; options: of a lab's Request."""
+Kind = TypeVar("Kind", bound=Machines)
+
+
+def own_lab(name: str, kind: type[Kind], given: str = "", **options: object) -> Iterator[Kind]:
+    """A lab for a module of scenarios, removed at its end; or one that runs already, and stays.
+
+    kind: what the scenarios do with it; given: variable of the environment that may name a running
+    lab; options: of a lab's Request.
+    """
+    running = os.environ.get(given)
+    if running:
+        yield kind(state.load(running))
+        return
     say = clock()
     down.down(name, say)
     try:
-        yield Machines(up(Request(name, memory=640, **options), say))  # type: ignore[arg-type]
+        yield kind(up(Request(name, **{"memory": 640, **options}), say))  # type: ignore[arg-type]
     finally:
         down.down(name, say)
 

@@ -10,7 +10,6 @@ UNDERLAY_TEST_STAR names a lab of topology star that runs already, else one is m
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from underlay.features.calico import plan as calico
 from underlay.features.calico.settings import Calico
 from underlay.features.flannel import plan as flannel
 from underlay.features.flannel.settings import Flannel
-from underlay.lab import links, ssh, state
+from underlay.lab import links, ssh
 from underlay.settings import RawHost
 from underlay.settings.read import read_fleet
 
@@ -149,14 +148,7 @@ class Star(Machines):
 @pytest.fixture(scope="module")
 def star() -> Iterator[Star]:
     """A hub and two leaves."""
-    given = os.environ.get("UNDERLAY_TEST_STAR")
-    if given:
-        found = Star(state.load(given))
-        found.prepare()
-        yield found
-        return
-    for machines in own_lab("cni-data-path", topology="star"):
-        found = Star(machines.lab)
+    for found in own_lab("cni-data-path", Star, "UNDERLAY_TEST_STAR", topology="star"):
         found.prepare()
         yield found
 

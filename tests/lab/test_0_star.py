@@ -22,7 +22,7 @@ READ = "sysctl -n net.core.somaxconn net.netfilter.nf_conntrack_tcp_timeout_esta
 @pytest.fixture(scope="module")
 def star() -> Iterator[Machines]:
     """A hub and two leaves of Debian 13."""
-    yield from own_lab("scenario-star", topology="star", suite="trixie")
+    yield from own_lab("scenario-star", Machines, topology="star", suite="trixie")
 
 
 def test_a_leaf_reaches_only_the_hub(star: Machines) -> None:

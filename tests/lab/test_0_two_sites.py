@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 @pytest.fixture(scope="module")
 def sites() -> Iterator[Machines]:
     """Two sites and the network between them."""
-    yield from own_lab("scenario-sites", topology="two-sites")
+    yield from own_lab("scenario-sites", Machines, topology="two-sites")
 
 
 def test_the_transit_network_sees_plaintext_between_sites(sites: Machines) -> None:

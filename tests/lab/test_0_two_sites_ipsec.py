@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import shlex
 import time
@@ -22,7 +21,7 @@ from typing import Any
 import pytest
 from tests.lab.machines import Machines, own_lab, pings
 
-from underlay.lab import links, ssh, state
+from underlay.lab import links, ssh
 
 pytestmark = pytest.mark.lab
 
@@ -123,12 +122,7 @@ class Sites(Machines):
 @pytest.fixture(scope="module")
 def sites() -> Iterator[Sites]:
     """The two sites."""
-    given = os.environ.get("UNDERLAY_TEST_SITES")
-    if given:
-        yield Sites(state.load(given))
-        return
-    for machines in own_lab("ipsec-scenarios", topology="two-sites"):
-        yield Sites(machines.lab)
+    yield from own_lab("ipsec-scenarios", Sites, "UNDERLAY_TEST_SITES", topology="two-sites")
 
 
 @pytest.fixture(scope="module", autouse=True)

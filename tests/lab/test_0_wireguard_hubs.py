@@ -10,13 +10,10 @@ UNDERLAY_TEST_HUBS names a lab of four machines without Kubernetes that runs alr
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 
 import pytest
 from tests.lab.machines import Machines, own_lab, pings
-
-from underlay.lab import state
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -27,11 +24,9 @@ ADDRESSES = {"cp1": "10.200.0.101", "w1": "10.200.0.102", "w2": "10.200.0.1", "w
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Machines]:
     """Four machines of one network."""
-    given = os.environ.get("UNDERLAY_TEST_HUBS")
-    if given:
-        yield Machines(state.load(given))
-        return
-    yield from own_lab("wireguard-hubs", machines=4, kubernetes=False)
+    yield from own_lab(
+        "wireguard-hubs", Machines, "UNDERLAY_TEST_HUBS", machines=4, kubernetes=False
+    )
 
 
 def settings(machines: Machines, *hubs: str, present: str = "present") -> tuple[str, str]:

@@ -9,7 +9,6 @@ UNDERLAY_TEST_STAR names a lab of topology star that runs already, else one is m
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -21,7 +20,7 @@ from typing import Any
 import pytest
 from tests.lab.machines import Machines, own_lab
 
-from underlay.lab import network, ssh, state
+from underlay.lab import network, ssh
 
 pytestmark = pytest.mark.lab
 
@@ -121,12 +120,7 @@ class Star(Machines):
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Star]:
     """The star."""
-    given = os.environ.get("UNDERLAY_TEST_STAR")
-    if given:
-        yield Star(state.load(given))
-        return
-    for found in own_lab("star-scenarios", topology="star"):
-        yield Star(found.lab)
+    yield from own_lab("star-scenarios", Star, "UNDERLAY_TEST_STAR", topology="star")
 
 
 @pytest.fixture(scope="module", autouse=True)
