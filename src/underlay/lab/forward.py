@@ -20,7 +20,7 @@ from pathlib import Path
 from underlay.lab.process import NETNS_DIR
 
 _CLONE_NEWNET = 0x40000000
-#: Seconds without an acknowledgement after which a machine counts as gone.
+#: Seconds without an acknowledgement after which a machine counts as gone, as underlay.liveness.
 SILENT = 120
 
 

@@ -16,7 +16,7 @@ from pyinfra.context import host
 
 from underlay.facts.cni import Cni, CniNode
 from underlay.operations import outcome
-from underlay.operations.files import remove_file, write_file
+from underlay.operations.files import beside, place_file, remove_file, stage_files
 from underlay.render import render
 
 RULE = "/etc/udev/rules.d/90-underlay-flannel.rules"
@@ -91,6 +91,26 @@ def differs(found: CniNode, wanted: Device) -> bool:
 def script(found: CniNode, wanted: Device) -> str:
     """One shell text that makes the device as wanted, "" when it is."""
     text = rule_text(found, wanted)
+    steps = _steps(found, wanted)
+    if not steps and text == found.rule:
+        return ""
+    # met before the device is touched, when it cannot be written
+    staged = stage_files({RULE: (text, "0644")}) if text and text != found.rule else []
+    back = [f"{undo} 2>/dev/null || :" for _, undo, _ in steps]
+    if staged:
+        back.append(f"rm -f {shlex.quote(beside(RULE))}")
+    lines = ["set -e", f"undo() {{ {'; '.join(back) or ':'}; }}", *staged]
+    for do, _, refused in steps:
+        lines.append(f"{do} || {{ undo; echo {shlex.quote(refused)} >&2; exit 1; }}")
+    if text != found.rule:
+        lines.append(place_file(RULE) if text else remove_file(RULE))
+        if "udevadm" in found.tools:
+            lines.append("udevadm control --reload")
+    return "\n".join(lines)
+
+
+def _steps(found: CniNode, wanted: Device) -> list[tuple[str, str, str]]:
+    """What to do to the device, how to take it back, and what to say when it is refused."""
     there = found.devices.get(wanted.name)
     steps: list[tuple[str, str, str]] = []
     name = shlex.quote(wanted.name)
@@ -103,17 +123,7 @@ def script(found: CniNode, wanted: Device) -> str:
         for feature, on in wanted.offload.items():
             if found.offload.get(feature, on) != on:
                 steps.append(_ethtool(name, feature, on))
-    if not steps and text == found.rule:
-        return ""
-    back = "; ".join(f"{undo} 2>/dev/null || :" for _, undo, _ in steps)
-    lines = ["set -e", f"undo() {{ {back or ':'}; }}"]
-    for do, _, refused in steps:
-        lines.append(f"{do} || {{ undo; echo {shlex.quote(refused)} >&2; exit 1; }}")
-    if text != found.rule:
-        lines.append(write_file(RULE, text) if text else remove_file(RULE))
-        if "udevadm" in found.tools:
-            lines.append("udevadm control --reload")
-    return "\n".join(lines)
+    return steps
 
 
 def _link(name: str, key: str, old: int, new: int) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from underlay import journal
 from underlay.facts.wireguard_host import CHANGE, FOLDER
 from underlay.operations import outcome
-from underlay.operations.files import append_entry, remove_file, write_files
+from underlay.operations.files import append_entry, place_file, remove_file, stage_files
 from underlay.operations.wireguard_plan import HELPER, SHARED, Interface, safe
 
 _FORWARD = "net.ipv4.ip_forward"
@@ -31,7 +31,7 @@ def change(
     *,
     forwarding_was_off: bool,
 ) -> str:
-    """Files first, then each interface; what is removed goes first, so that nothing overlaps."""
+    """Files beside their places, then what is removed, so that nothing overlaps, then the rest."""
     lines = ["set -e", f"mkdir -p -m 0700 /etc/underlay {FOLDER}"]
     names = [interface.name for interface in sync]
     if names or remove:
@@ -40,8 +40,9 @@ def change(
             data["previous"] = {_FORWARD: "0"}
         entry = journal.Entry(outcome.now(), outcome.RUN, "applying", data)
         lines.append(append_entry(CHANGE, entry))
+    lines += stage_files(files)
     lines += [_remove(name) for name in remove]
-    lines += write_files(files)
+    lines += [place_file(path) for path in files]
     if any(path in SHARED for path in files):
         lines.append("systemctl daemon-reload")
     lines += [_sync(interface) for interface in sync]
