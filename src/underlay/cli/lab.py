@@ -87,6 +87,7 @@ def box_command(*, suite: str | None, install: bool) -> None:
     """Make a Vagrant box for libvirt from this computer's own apt sources; prints its path.
 
     \b
+    underlay lab box --suite trixie
     vagrant box add --name underlay "$(underlay lab box)"
     """
     from underlay.lab.box import box
