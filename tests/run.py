@@ -73,7 +73,7 @@ def tiers(full: bool) -> tuple[Tier, ...]:
         ),
         Tier(
             "lab",
-            _pytest("lab", options=loops),
+            _pytest("lab", options=("--durations", "15", "--durations-min", "30", *loops)),
             packages=machine.LAB_PACKAGES,
             root=True,
         ),

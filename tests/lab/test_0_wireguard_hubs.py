@@ -61,7 +61,8 @@ def test_the_second_hub_takes_over_when_it_is_put_first(machines: Machines) -> N
     try:
         assert pings(machines, "w2", ADDRESSES["w1"]), "the session with the standby stands"
         assert not pings(machines, "w2", ADDRESSES["w3"]), "as the plan tells"
-        left = ("--limit", "w1,w2,w3", *settings(machines, "w1", "cp1"))
+        others = [word for name in ("w1", "w2", "w3") for word in ("--limit", name)]
+        left = (*others, *settings(machines, "w1", "cp1"))
         machines.applied(*left, DEPLOY)
         assert pings(machines, "w2", ADDRESSES["w3"])
         assert pings(machines, "w3", ADDRESSES["w2"])
