@@ -3,10 +3,13 @@
 The schemas are a small set of our own, with the fields and limits that Calico's have and a
 conversion touches (projectcalico.org/v3). `CalicoNode` answers each CalicoNodeStatus with the
 sessions and routes that the objects in the API mean; no BGP is spoken here.
+
+    UNDERLAY_LAB=NAME python -m tests.lab.calico_objects     for that lab, until it is stopped
 """
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +17,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from underlay.cluster import Api, Kind
+from underlay.cluster.access import from_kubeconfig
 from underlay.cluster.objects import NODE
 from underlay.errors import ClusterError
 from underlay.features.route_reflectors import plan, view
 from underlay.features.route_reflectors.spread import Graph
 from underlay.features.route_reflectors.store import V3, ApiStore, kind, served
+from underlay.lab import state
 
 CRD = Kind(
     "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions",
@@ -161,3 +166,17 @@ class CalicoNode:
 def _block(nodes: tuple[Any, ...], name: str) -> str:
     number = [node.name for node in nodes].index(name)
     return f"10.244.{number}.0/26"
+
+
+def main() -> None:
+    """Stand in for Calico on the running lab until SIGTERM; the objects go, too."""
+    lab = state.chosen()
+    addresses = {machine.name: machine.address for machine in lab.topology.machines}
+    with installed(from_kubeconfig(lab.kubeconfig), addresses):
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+
+
+if __name__ == "__main__":
+    # before the threads start, so that they leave the signals to main
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    main()

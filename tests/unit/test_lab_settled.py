@@ -57,3 +57,15 @@ def test_a_pod_that_leaves_and_one_that_is_missing() -> None:
 
 def test_machines_that_are_off_are_not_waited_for() -> None:
     assert unsettled([node("old", "Unknown")], [pod("a", BEFORE)], {}) == []
+
+
+def test_without_a_pod_network_only_what_needs_none_is_waited_for() -> None:
+    proxy = pod("kube-proxy", AFTER)
+    proxy["spec"]["hostNetwork"] = True
+    pods = [proxy, pod("echo", BEFORE)]
+    unready = node("new", "False")
+    assert unsettled([unready], pods, {"w1": BOOT}, network=False) == []
+    assert unsettled([unready], pods, {"w1": BOOT}) == ["node w1", "pod echo on w1"]
+    assert unsettled([unready], pods[1:], {"w1": BOOT}, network=False) == [
+        "pods on w1 not created yet"
+    ]

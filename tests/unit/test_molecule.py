@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +35,18 @@ def test_every_scenario_is_told_of() -> None:
     rows = (ROOT / "docs/molecule.md").read_text().splitlines()
     told = [row.split("`")[1] for row in rows if row.startswith("| `")]
     assert sorted(told) == [folder.name for folder in SCENARIOS]
+
+
+def test_images_that_nobody_gave_are_named_before_a_machine_is_made(tmp_path: Path) -> None:
+    environment = {
+        **os.environ, "MOLECULE_SCENARIO_NAME": "cni",
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path),
+        "LAB": "--cni none", "IMAGES": "flannel:v1", "UNDERLAY_MOLECULE_IMAGES": str(tmp_path),
+    }  # fmt: skip
+    done = subprocess.run(
+        [ROOT / "molecule/machines", "up"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "UNDERLAY_MOLECULE_IMAGES: names no folder with *.tar" in done.stderr
+    assert "flannel:v1" in done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from underlay.cli.lab_images import box_command, image_command
 from underlay.exit_codes import ExitCode
 from underlay.lab import down as removing
 from underlay.lab import links, machines, network, process, returning, ssh, state, wait
@@ -40,6 +41,10 @@ def command() -> None:
     """
 
 
+command.add_command(box_command)
+command.add_command(image_command)
+
+
 @command.command("up")
 @click.option("--name", default=None, help="Name of the new lab. Default: $UNDERLAY_LAB or `lab`.")
 @click.option("--topology", type=click.Choice(list(TOPOLOGIES)), default="flat", show_default=True)
@@ -54,45 +59,36 @@ def command() -> None:
     "--kubernetes", "kubernetes_dir", type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder with kubeadm, kubelet, kube-proxy, kube-apiserver, ... to use.",
 )  # fmt: skip
+@click.option(
+    "--cni", type=click.Choice(["bridge", "none"]), default="bridge", show_default=True,
+    help="The lab's own pod network, or none: pods wait for the CNI that you install.",
+)  # fmt: skip
 @click.option("--memory", type=int, default=1024, show_default=True, help="MiB per machine.")
 @click.option("--install/--no-install", default=True, help="Install missing packages by apt.")
 @click.option("--timeout", type=float, default=900, show_default=True, help="Seconds to wait.")
 def up_command(
     *, name: str | None, topology: str, machines: int | None, suite: str | None,
-    with_kubernetes: bool | None, kubernetes_dir: Path | None, memory: int, install: bool,
-    timeout: float,
+    with_kubernetes: bool | None, kubernetes_dir: Path | None, cni: str, memory: int,
+    install: bool, timeout: float,
 ) -> None:  # fmt: skip
     """Make a lab and wait until it can be used.
 
     \b
     underlay lab up
     underlay lab up --topology star --machines 4 --memory 512
+    underlay lab up --cni none               to rehearse the installation of a CNI
     """
     from underlay.lab.up import Request, up
 
     chosen = name or default_name()
     request = Request(
-        chosen, topology, machines, suite, with_kubernetes, kubernetes_dir, memory, install, timeout
-    )
+        chosen, topology, machines, suite, with_kubernetes, kubernetes_dir,
+        memory=memory, install=install, timeout=timeout, cni=cni,
+    )  # fmt: skip
     with locked(lab_dir(chosen).with_suffix(".lock")):
         lab = up(request, clock())
     kubernetes = f" with Kubernetes {lab.kubernetes}" if lab.kubernetes else ""
     click.echo(f"lab {lab.name}: {len(lab.ssh_ports)} machines{kubernetes}")
-
-
-@command.command("box")
-@click.option("--suite", help="Debian suite of the box. Default: this computer's own.")
-@click.option("--install/--no-install", default=True, help="Install missing packages by apt.")
-def box_command(*, suite: str | None, install: bool) -> None:
-    """Make a Vagrant box for libvirt from this computer's own apt sources; prints its path.
-
-    \b
-    underlay lab box --suite trixie
-    vagrant box add --name underlay "$(underlay lab box)"
-    """
-    from underlay.lab.box import box
-
-    click.echo(box(suite, clock(), install=install))
 
 
 @command.command("down")

@@ -32,7 +32,8 @@ class Lab:
 
     ssh_ports: machine -> port on 127.0.0.1; api_port: the same for the kube-apiserver, 0 without
     Kubernetes; image: folder of the node image; memory: MiB of each machine; accelerator: `kvm` or
-    `tcg`; kubernetes: version such as `1.20.2`, or "".
+    `tcg`; kubernetes: version such as `1.20.2`, or ""; cni: `bridge`, or `none` where nobody gives
+    pods a network until a CNI is installed.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Lab:
     ssh_ports: dict[str, int]
     api_port: int = 0
     kubernetes: str = ""
+    cni: str = "bridge"
     binaries: str = ""
     ready: bool = False
     processes: tuple[Process, ...] = ()

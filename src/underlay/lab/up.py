@@ -42,6 +42,7 @@ class Request:
     memory: int = 1024
     install: bool = True
     timeout: float = 900
+    cni: str = "bridge"
 
 
 def up(request: Request, say: Say) -> Lab:
@@ -103,6 +104,7 @@ def _create(
             api_port=ports[-1] if programs else 0,
             kubernetes=str(programs.version) if programs else "",
             binaries=str(programs.directory) if programs else "",
+            cni=request.cni,
         )
     )
     for folder in ("ssh", "log", "disks"):
@@ -116,8 +118,9 @@ def _boot(lab: Lab, programs: Binaries | None, say: Say, *, deadline: float) -> 
     lab = start_forwarder(lab)
     nodes = nodes_of(lab) if programs else []
     if programs:
-        # the API server answers pods too
-        network.add_routes(lab.netns, {node.pod_cidr: node.address for node in nodes})
+        if lab.cni == "bridge":
+            # the API server answers pods too
+            network.add_routes(lab.netns, {node.pod_cidr: node.address for node in nodes})
         say(f"certificates for Kubernetes {programs.version}")
         control_plane.prepare(
             lab.directory / "kubernetes", programs, nodes,
@@ -189,10 +192,12 @@ def _seeds(lab: Lab, programs: Binaries | None, nodes: Sequence[config.Node]) ->
         if programs:
             own = next(node for node in nodes if node.name == machine.name)
             files |= control_plane.node_files(lab.directory / "kubernetes", programs, own)
+            if lab.cni == "bridge":
+                files |= control_plane.bridge_files(own)
             routes = tuple(
                 f"ip route add {node.pod_cidr} via {node.address}"
                 for node in nodes
-                if node.name != machine.name
+                if node.name != machine.name and lab.cni == "bridge"
             )
             # without a way out, a Service's address is unreachable before any rule is asked
             routes = (*routes, f"ip route add default via {API_ADDRESS}")

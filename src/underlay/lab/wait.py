@@ -54,7 +54,7 @@ def wait_cluster(lab: Lab, boots: Mapping[str, Boot], say: Say, *, deadline: flo
     """
     access = from_kubeconfig(lab.directory / "kubernetes/lab.local.conf")
     last: list[str] = []
-    while waiting := not_ready(access, boots):
+    while waiting := not_ready(access, boots, network=lab.cni != "none"):
         if time.monotonic() > deadline:
             raise LabError(f"lab {lab.name}: not ready: {', '.join(waiting)}")
         if waiting != last:
@@ -62,4 +62,7 @@ def wait_cluster(lab: Lab, boots: Mapping[str, Boot], say: Say, *, deadline: flo
             last = waiting
         time.sleep(1)
     everyone = len(boots) == len(lab.topology.machines)
-    say("every node is Ready, every pod runs" if everyone else f"Ready: {', '.join(boots)}")
+    if lab.cni == "none":
+        say("every kubelet and kube-proxy runs; what pods need comes with a CNI")
+    else:
+        say("every node is Ready, every pod runs" if everyone else f"Ready: {', '.join(boots)}")

@@ -15,7 +15,7 @@ from underlay.lab.ssh import Boot
 
 #: Owner of the fields of what the lab itself makes.
 FIELD_MANAGER = "underlay-lab"
-#: Every node carries a kube-proxy and an echo server.
+#: Every node carries a kube-proxy and an echo server; the latter needs a pod network.
 _PODS_PER_NODE = 2
 
 
@@ -33,20 +33,25 @@ def apply(api: Api, objects: Iterable[Object]) -> None:
         api.apply(found, manager=FIELD_MANAGER)
 
 
-def not_ready(api: Api, boots: Mapping[str, Boot]) -> list[str]:
+def not_ready(api: Api, boots: Mapping[str, Boot], *, network: bool = True) -> list[str]:
     """Nodes that are not Ready and pods that do not run; empty when the cluster is settled.
 
-    boots: node -> the boot it is in; other nodes are not asked for.
+    boots: node -> the boot it is in; other nodes are not asked for. Without a pod network only what
+    needs none is: that the kubelet runs, and the pods of the node's own network.
     """
     try:
         nodes, pods = api.list(NODE), api.list(POD)
     except ClusterError as error:
         return [str(error)]
-    return unsettled(nodes, pods, boots)
+    return unsettled(nodes, pods, boots, network=network)
 
 
 def unsettled(
-    nodes: Sequence[Object], pods: Sequence[Object], boots: Mapping[str, Boot]
+    nodes: Sequence[Object],
+    pods: Sequence[Object],
+    boots: Mapping[str, Boot],
+    *,
+    network: bool = True,
 ) -> list[str]:
     """The same of objects that were read; pure.
 
@@ -56,18 +61,22 @@ def unsettled(
     found = {node["metadata"]["name"]: node for node in nodes}
     for name, boot in boots.items():
         node = found.get(name)
-        if node is None or not _is_ready(node) or _boot(node) != boot.identity:
+        ready = node is not None and (_is_ready(node) or not network)
+        if node is None or not ready or _boot(node) != boot.identity:
             waiting.append(f"node {name}")
-    for pod in pods:
+    asked = [pod for pod in pods if network or pod["spec"].get("hostNetwork")]
+    for pod in asked:
         where = pod["spec"].get("nodeName")
         if where is not None and where not in boots:
             continue
         leaving = "deletionTimestamp" in pod["metadata"]
         if where is None or leaving or not _is_ready(pod) or _started(pod) < boots[where].began:
             waiting.append(f"pod {pod['metadata']['name']} on {where or 'no node yet'}")
-    per_node = Counter(pod["spec"].get("nodeName") for pod in pods)
+    per_node = Counter(pod["spec"].get("nodeName") for pod in asked)
     waiting += [
-        f"pods on {name} not created yet" for name in boots if per_node[name] < _PODS_PER_NODE
+        f"pods on {name} not created yet"
+        for name in boots
+        if per_node[name] < (_PODS_PER_NODE if network else 1)
     ]
     return waiting
 

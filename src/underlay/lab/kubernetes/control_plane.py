@@ -57,7 +57,6 @@ def node_files(directory: Path, binaries: Binaries, node: Node) -> dict[str, See
         "/etc/kubernetes/kubelet.conf": SeedFile(kubelet, 0o600),
         "/etc/default/kubelet": SeedFile(config.kubelet_defaults(node).encode()),
         "/var/lib/kubelet/config.yaml": SeedFile(config.kubelet_config(binaries.version).encode()),
-        "/etc/cni/net.d/10-lab.conflist": SeedFile(config.cni_conflist(node).encode()),
         # names of the lab's own, so that a deploy's files have no neighbour to fight with
         "/etc/modules-load.d/10-lab.conf": SeedFile(b"br_netfilter\noverlay\n"),
         "/etc/sysctl.d/10-lab.conf": SeedFile(
@@ -68,6 +67,11 @@ def node_files(directory: Path, binaries: Binaries, node: Node) -> dict[str, See
         admin = (directory / "admin.conf").read_bytes()
         found["/etc/kubernetes/admin.conf"] = SeedFile(admin, 0o600)
     return found
+
+
+def bridge_files(node: Node) -> dict[str, SeedFile]:
+    """The lab's own pod network on one machine: path -> file."""
+    return {"/etc/cni/net.d/10-lab.conflist": SeedFile(config.cni_conflist(node).encode())}
 
 
 def start(
