@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from underlay.lab.paths import is_name
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCENARIOS = sorted(path.parent for path in (ROOT / "molecule").glob("*/molecule.yml"))
 
@@ -21,6 +23,10 @@ def test_a_scenario_is_whole(folder: Path) -> None:
     words = found["provisioner"]["env"]
     for path in (*words["DEPLOYS"].split(), *shlex.split(words["ROLL_BACK"]), words["INVENTORY"]):
         assert not path.endswith(".py") or (ROOT / path).is_file(), path
+    # molecule/machines: its lab's name
+    assert is_name(f"m-{folder.name}")
+    for path in words.get("PREPARE", "").split():
+        assert (ROOT / path).is_file(), path
     steps = found["scenario"]["test_sequence"]
     for step in ("create", "converge", "idempotence", "verify", "destroy"):
         assert step in steps
