@@ -99,7 +99,7 @@ def _create(
             suite=suite,
             image=str(image),
             memory=request.memory,
-            accelerator=qemu.accelerator(),
+            accelerator=qemu.accelerator(image / "vmlinuz"),
             ssh_ports=dict(zip(names, ports, strict=False)),
             api_port=ports[-1] if programs else 0,
             kubernetes=str(programs.version) if programs else "",
