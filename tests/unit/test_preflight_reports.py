@@ -16,11 +16,17 @@ from underlay.checks.report import Report, as_json, html, junit, text
 from underlay.checks.report.exit_code import exit_code
 from underlay.checks.select import Waiver
 from underlay.exit_codes import ExitCode
+from underlay.features.preflight.rules import waivers_of_checks
 from underlay.features.preflight.run import report, results
 from underlay.features.preflight.scene import Scene
+from underlay.features.preflight.settings import Preflight
+from underlay.settings.fleet import RawHost
+from underlay.settings.network import Network
+from underlay.settings.read import read_fleet
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTILE = "x</title><script>\x1b[31m\x00"
+LAB = {"waivers": [{"id": "time/synced", "reason": "machines of a lab"}]}
 
 
 def _report(scene: Scene, waivers: tuple[Waiver, ...] = ()) -> Report:
@@ -49,6 +55,24 @@ def test_text_fits_a_terminal_and_is_plain_in_a_pipe(mixed: Report) -> None:
     assert "    do: open the port" in told
     assert "- time/synchronised: waived: clocks are somebody else's" in told
     assert "time/skew is strict: time/* does not waive it; name its id" in told
+
+
+def test_a_waiver_of_the_inventory_counts_until_its_day() -> None:
+    def told(until: str) -> str:
+        given = {"waivers": [{"id": "time/synchronised", "reason": "of the lab", "until": until}]}
+        found = Preflight.model_validate(given)
+        return text.render(_report(after(host("n0", preflight=found), host("n1", preflight=found))))
+
+    assert told("2027-01-01").count("time/synchronised: waived: of the lab, until 2027-01-01") == 1
+    assert "the waiver of time/synchronised ended on 2026-12-31" in told("2026-12-31")
+
+
+def test_a_waiver_of_no_check_is_refused_before_any_host_is_asked() -> None:
+    raw = RawHost("n0", (), {"preflight": LAB}, {})
+    fleet, problems = read_fleet([raw], [Network, Preflight])
+    assert problems == []
+    (problem,) = waivers_of_checks(fleet)
+    assert str(problem).startswith("n0: preflight.waivers[0].id: no such check (got 'time/synced')")
 
 
 def test_json_is_what_its_schema_says(mixed: Report) -> None:

@@ -1,9 +1,15 @@
-"""What must hold between the network sections of all hosts. Pure."""
+"""What must hold between the network sections of all hosts, and of waivers. Pure."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
+from datetime import date
 
+from underlay.checks.select import Waiver, waived
+from underlay.errors import UsageError
+from underlay.features.preflight.checks import CHECKS
+from underlay.features.preflight.settings import Preflight
 from underlay.settings import Fleet, Problem, shown
 from underlay.settings.network import Network
 
@@ -28,4 +34,19 @@ def one_plan(fleet: Fleet) -> Iterator[Problem]:
                 )  # fmt: skip
 
 
-RULES = (one_plan,)
+def waivers_of_checks(fleet: Fleet) -> Iterator[Problem]:
+    """A waiver names a check that there is; a misspelt one would waive nothing in silence."""
+    for host in fleet:
+        for number, waiver in enumerate(host.section(Preflight).waivers):
+            try:
+                waived(CHECKS, [Waiver(waiver.id, waiver.reason)], date.min)
+            except UsageError:
+                ids = sorted(check.id for check in CHECKS)
+                close = difflib.get_close_matches(waiver.id, ids, n=1)
+                yield Problem(
+                    host.name, f"preflight.waivers[{number}].id", "no such check", shown(waiver.id),
+                    f"did you mean {close[0]!r}?" if close else "use an id of docs/checks.md",
+                )  # fmt: skip
+
+
+RULES = (one_plan, waivers_of_checks)

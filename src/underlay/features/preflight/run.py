@@ -23,8 +23,12 @@ def scope_of(text: str | None) -> str:
 def results(
     scene: Scene, phase: Phase, waivers: Iterable[Waiver], today: date
 ) -> tuple[list[Result], list[str]]:
-    """Results of the phase's checks in the scene's scope, and notes about waivers."""
-    reasons, notes = waived(CHECKS, waivers, today)
+    """Results of the phase's checks in the scene's scope, and notes about waivers.
+
+    waivers: those of this run; the inventory's are added.
+    """
+    declared = (Waiver(w.id, w.reason, w.until) for host in scene for w in host.preflight.waivers)
+    reasons, notes = waived(CHECKS, dict.fromkeys([*waivers, *declared]), today)
     return evaluate(chosen(CHECKS, phase, scene.change or None), scene, reasons), notes
 
 

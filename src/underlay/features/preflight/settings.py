@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -42,6 +43,18 @@ class Port(Part):
     why: str = "declared in preflight.ports"
 
 
+class Waived(Part):
+    """A check that is not asked, as `--skip` leaves one out.
+
+    id: of the check, or a pattern such as `host/*`, which no strict check obeys; reason: why, as
+    the report says it; until: last day it counts, none for good.
+    """
+
+    id: str = Field(min_length=1, max_length=80)
+    reason: str = Field(min_length=1, max_length=300, pattern=r"\S")
+    until: date | None = None
+
+
 class Preflight(Section):
     """How the pre-flight looks.
 
@@ -50,7 +63,7 @@ class Preflight(Section):
     node above `mesh_up_to` nodes; probe_seconds: one probe's longest wait;
     skew_seconds: clocks further apart fail; conntrack_percent: use of the table that warns;
     monitoring: whether its absence is worth a warning; backup: folder of `underlay backup` on this
-    computer; backup_days: older ones warn.
+    computer; backup_days: older ones warn; waivers: checks that are left out of every run.
     """
 
     KEY: ClassVar[str] = "preflight"
@@ -66,6 +79,7 @@ class Preflight(Section):
     monitoring: bool = True
     backup: str = "network-backup"
     backup_days: int = Field(default=30, ge=1)
+    waivers: tuple[Waived, ...] = ()
 
     @field_validator("node_ports")
     @classmethod
