@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lab.bad_day import NO_ROOM, ahead
 from tests.lab.machines import Machines, own_lab, pings
 
 from underlay.lab import links, ssh
@@ -304,6 +305,26 @@ def test_removal_leaves_nothing(sites: Sites, before: dict[str, str]) -> None:
         assert sites.from_pod()
     assert any("ICMP echo request" in line for line in seen)
     sites.unchanged(*words, DEPLOY)
+
+
+@pytest.mark.slow
+def test_a_bad_day_of_one_gateway_leaves_it_as_it_was(sites: Sites, before: dict[str, str]) -> None:
+    for trouble, told in NO_ROOM:
+        with trouble(sites, "a-gw"):
+            done = sites.pyinfra(*sites.settings(), DEPLOY)
+            said = done.stdout + done.stderr
+            assert done.returncode == 1, said
+            assert told in said
+        assert sites.on("a-gw", BASELINE) == before["a-gw"], told
+        assert sites.from_pod()
+    with ahead(sites, "a-gw"):
+        sites.applied(*sites.settings(), DEPLOY)
+        sites.comes_back()
+        sites.unchanged(*sites.settings(), DEPLOY)
+    sites.comes_back()
+    sites.unchanged(*sites.settings(), DEPLOY)
+    sites.applied(*sites.settings(state="absent"), DEPLOY)
+    assert sites.everywhere(BASELINE) == before
 
 
 def reboot(sites: Sites, name: str) -> None:

@@ -1,0 +1,53 @@
+"""Bad days of a machine: no room, files that cannot be written, a clock that is not the others'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from tests.lab.machines import Machines
+
+Trouble = Callable[[Machines, str], AbstractContextManager[None]]
+
+#: Takes all that is left of the root disk, what is kept for root included; writes no data.
+_FILL = (
+    "mkdir /filled && for size in 1G 64M 4M 256K 4K; do"
+    " while fallocate -l $size /filled/$((n += 1)) 2>/dev/null; do :; done; rm -f /filled/$n; done"
+)
+
+
+@contextmanager
+def full(machines: Machines, name: str) -> Iterator[None]:
+    """No room on the disk."""
+    machines.on(name, _FILL)
+    try:
+        yield
+    finally:
+        machines.on(name, "rm -rf /filled")
+
+
+@contextmanager
+def read_only(machines: Machines, name: str) -> Iterator[None]:
+    """/etc cannot be written, as after an error of the disk."""
+    machines.on(name, "mount --bind /etc /etc && mount -o remount,bind,ro /etc")
+    try:
+        yield
+    finally:
+        machines.on(name, "umount /etc")
+
+
+@contextmanager
+def ahead(machines: Machines, name: str) -> Iterator[None]:
+    """A clock that jumps to the day after, and back."""
+    machines.on(name, "date -s '+1 day'")
+    try:
+        yield
+    finally:
+        machines.on(name, "date -s '-1 day'")
+
+
+#: Trouble -> what a run says of the machine.
+NO_ROOM: tuple[tuple[Trouble, str], ...] = (
+    (full, "No space left on device"),
+    (read_only, "Read-only file system"),
+)
