@@ -31,6 +31,8 @@ GOOD: dict[str, Any] = {
     }
 }  # fmt: skip
 
+#: What somebody may write into an inventory where its place is asked for.
+LITERAL = "correct-horse-battery"
 FAR = {"address": "198.51.100.9", "networks": ["10.30.0.0/24"]}
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 HOSTS = ("a-gw", "a1", "b-gw", "a-gw2", "b-gw2")
@@ -79,6 +81,12 @@ CASES: dict[str, tuple[Change, str]] = {
     "no secret": (lambda s, k: k.pop("psk"), "psk: neither psk nor certificates"),
     "two secrets": (
         lambda s, k: k.update(psk={"env": "A", "file": "b"}), "exactly one of file, env",
+    ),
+    "the secret itself": (
+        lambda s, k: k.update(psk=LITERAL), "psk: a secret does not belong into the inventory",
+    ),
+    "command of one word": (
+        lambda s, k: k.update(psk={"command": LITERAL}), "psk.command: runs without a shell",
     ),
     "empty command": (lambda s, k: k.update(psk={"command": []}), "is empty"),
     "psk and certificates": (lambda s, k: k.update(ca="ca.pem"), "psk: beside certificates"),
@@ -151,6 +159,24 @@ def test_a_mistake_is_named(case: str) -> None:
     found = _problems(change)
     assert any(said in problem for problem in found), found
     assert all("; " in problem for problem in found), "each says what to do"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s, k: k.update(psk=LITERAL),
+        lambda s, k: k.update(psk={"secret": LITERAL}),
+        lambda s, k: k.update(psk={"env": "A", "vaule": LITERAL}),
+        lambda s, k: k.update(psk={"file": [LITERAL]}),
+        lambda s, k: k.update(psk={"env": LITERAL, "file": "x"}),
+        lambda s, k: k.update(pre_shared_key=LITERAL),
+        lambda s, k: k["ends"]["a"].update(certificate={"file": "a.pem", "key": LITERAL}),
+    ],
+)
+def test_a_secret_in_the_inventory_is_refused_and_not_repeated(change: Change) -> None:
+    (refused,) = _problems(change)
+    assert LITERAL not in refused
+    assert "may be a secret" in refused
 
 
 def test_every_mistake_is_listed_at_once() -> None:
