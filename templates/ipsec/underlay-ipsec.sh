@@ -57,6 +57,17 @@ unhook() {
   iptables -w -t "$1" -X "$3" 2>/dev/null || :
 }
 
+# iptables cannot hold back what masquerades in nft; a host whose nft cannot do this has only ours
+exempt() {
+  [ -e "$etc/$link.nft" ] && command -v nft >/dev/null || return 0
+  nft -f "$etc/$link.nft" 2>/dev/null || :
+}
+
+# somebody may have flushed every table
+exempted() {
+  ! command -v nft >/dev/null || nft list table ip "underlay-ipsec-$link" >/dev/null 2>&1 || exempt
+}
+
 # what our table holds, as the plan writes it; ip leaves /32 out and says `default`
 there() {
   ip -4 route show table $table 2>/dev/null | while read -r to next _; do
@@ -111,6 +122,7 @@ up() {
   # one transaction for each table: a packet sees the old rules or the new ones
   iptables-restore -w --noflush < "$etc/$link.rules" || fail "iptables refused $etc/$link.rules"
   hooks hook
+  exempt
   ways
   if [ "$GATEWAY" = 1 ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" != 1 ]; then
     echo 1 > /proc/sys/net/ipv4/ip_forward
@@ -121,6 +133,7 @@ down() {
   [ -e "$etc/$link.env" ] || return 0
   . "$etc/$link.env"
   hooks unhook
+  ! command -v nft >/dev/null || nft delete table ip "underlay-ipsec-$link" 2>/dev/null || :
   [ -z "$DEVICE" ] || ! ip link show dev "$DEVICE" >/dev/null 2>&1 || ip link del dev "$DEVICE"
   for to in $ROUTES; do ip -4 route del "$to" table $table 2>/dev/null || :; done
   for to in $SPARED; do ip -4 route del throw "$to" table $table 2>/dev/null || :; done
@@ -204,7 +217,8 @@ case $action in
     status=0
     for link in $(links); do
       if [ "$action" = start ]; then (up) || status=1; else
-        (. "$etc/$link.env"; { hooks hook && ways; } 2>/dev/null || up; establish) || status=1
+        (. "$etc/$link.env"; { hooks hook && exempted && ways; } 2>/dev/null || up
+          establish) || status=1
       fi
     done
     routes

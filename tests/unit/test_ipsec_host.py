@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -19,16 +20,15 @@ from underlay.operations import ipsec_script
 from underlay.operations.ipsec_plan import (
     HELPER,
     SHARED,
-    Tunnel,
-    chain,
     compare,
     digest,
-    rules,
     shared_files,
     texts,
 )
 from underlay.operations.ipsec_proof import reason
-from underlay.operations.ipsec_refusals import path_may_change, refusals
+from underlay.operations.ipsec_refusals import notes, path_may_change, refusals
+from underlay.operations.ipsec_rules import HOOKS, chain, live_exemption, rules
+from underlay.operations.ipsec_tunnel import Tunnel
 from underlay.render import source
 
 LINK = Link.model_validate(
@@ -79,7 +79,7 @@ def _readings(wanted: Tunnel) -> dict[str, list[str]]:
         lines["files"] += [f"{Path(path).name}:{line}" for line in text.splitlines()]
     lines["hashes"] = [f"{digest(source(name))}  {path}" for path, (name, _) in SHARED.items()]
     lines["units"] = ["enabled", "active"]
-    for kind, (table, start, _) in _hooks().items():
+    for kind, (table, start, _) in HOOKS.items():
         if kind in rules(wanted):
             lines["rules"].append(f"{table} -A {start} -j {chain(kind, 'a-b')}")
             own = chain(kind, "a-b")
@@ -88,6 +88,7 @@ def _readings(wanted: Tunnel) -> dict[str, list[str]]:
     if wanted.via:
         lines["table"] = ["10.20.0.0/24 via 10.10.0.1 dev eth1 mtu 1438 "]
         lines["ruled"] = ["218:\tfrom all lookup 218"]
+    lines["nft"] = ["usable", *_nft(wanted)]
     lines["forward"] = ["1"]
     lines["main"] = [
         "default via 10.77.0.1 dev eth0 ",
@@ -97,10 +98,18 @@ def _readings(wanted: Tunnel) -> dict[str, list[str]]:
     return lines
 
 
-def _hooks() -> dict[str, tuple[str, str, bool]]:
-    from underlay.operations.ipsec_plan import HOOKS
-
-    return HOOKS
+def _nft(wanted: Tunnel) -> list[str]:
+    """Our table as nft 1.0.6 prints it."""
+    mark = live_exemption(wanted).mark
+    return [
+        "table ip underlay-ipsec-a-b {",
+        "\tchain post {",
+        "\t\ttype nat hook postrouting priority srcnat - 10; policy accept;",
+        f'\t\tmeta mark & 0x00004000 == 0x00004000 return comment "{mark}"',
+        *(f"\t\tip saddr {x} ip daddr {y} snat to ip saddr" for x, y in wanted.pairs),
+        "\t}",
+        "}",
+    ]
 
 
 def _host(wanted: Tunnel, **changes: Any) -> Host:
@@ -145,6 +154,15 @@ DIFFERENT: dict[str, tuple[Tunnel, Callable[[dict[str, list[str]]], object], str
         NODE, lambda f: f["rules"].insert(0, "nat -A POSTROUTING -j MASQUERADE"),
         "POSTROUTING of nat does not come to IPSEC-NAT-a-b in time",
     ),
+    "no table of nft": (NODE, _with("nft", ["usable"]), "our table of nft is not there"),
+    "a rule of nft is gone": (
+        NODE, lambda f: f["nft"].pop(5), "our table of nft is not there, or not as wanted",
+    ),
+    "another table of nft": (
+        NODE,
+        lambda f: f.__setitem__("nft", [re.sub('"[0-9a-f]+"', '"00"', x) for x in f["nft"]]),
+        "our table of nft is not there, or not as wanted",
+    ),
     "no route": (NODE, _with("table", []), "no route to 10.20.0.0/24 in table 218"),
     "another way": (
         NODE, _with("table", ["10.20.0.0/24 via 10.10.0.9 dev eth1 mtu 1438"]), "no route to",
@@ -162,6 +180,16 @@ def test_a_difference_is_named(case: str) -> None:
     change(found)
     reasons = compare(parse(found), wanted).reasons
     assert any(said in text for text in reasons), reasons
+
+
+def test_a_host_whose_nft_cannot_do_it_is_told_when_something_masquerades_there() -> None:
+    found = _readings(NODE)
+    found["nft"] = []
+    assert compare(parse(found), NODE).reasons == ()
+    assert notes(parse(found), [NODE]) == []
+    found["nft"] = ["nft_masq 16384 1 - Live 0x0000000000000000"]
+    (told,) = notes(parse(found), [NODE])
+    assert "no program nft is here" in told
 
 
 def test_calico_may_come_first_and_a_cut_copy_is_none() -> None:

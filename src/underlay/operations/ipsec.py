@@ -27,12 +27,12 @@ from underlay.operations import (
 from underlay.operations.ipsec_plan import (
     SHARED,
     Change,
-    Tunnel,
     compare,
     shared_files,
 )
 from underlay.operations.ipsec_refusals import notes, path_may_change, refusals
 from underlay.operations.ipsec_secrets import SecretFile
+from underlay.operations.ipsec_tunnel import Tunnel
 
 GUARD = "ipsec"
 Steps = Generator[PyinfraCommand, None, None]

@@ -20,7 +20,8 @@ from pyinfra.api.state import State
 
 from underlay.facts.ipsec import associations
 from underlay.operations import outcome
-from underlay.operations.ipsec_plan import HELPER, Tunnel, unlike
+from underlay.operations.ipsec_plan import HELPER, unlike
+from underlay.operations.ipsec_tunnel import Tunnel
 
 #: What the daemon's log says -> what it means; the first that is found counts.
 REASONS = (

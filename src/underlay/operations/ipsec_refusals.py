@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
 from underlay.facts.ipsec_host import FOLDER, TABLE, Host
-from underlay.operations.ipsec_plan import Tunnel
+from underlay.operations.ipsec_tunnel import Tunnel
 
 
 def refusals(found: Host, wanted: Sequence[Tunnel], *, installs: bool) -> list[str]:
@@ -91,12 +91,18 @@ def path_may_change(found: Host, wanted: Sequence[Tunnel], gone: Sequence[str]) 
 
 def notes(found: Host, wanted: Sequence[Tunnel]) -> list[str]:
     """What works, and should be known."""
-    return [
+    texts = [
         f"{link.name}: the route to {to} by {device} stays; ours in table {TABLE} comes before it"
         for link in wanted
         for to, device in found.mains
         if to in link.routes
     ]
+    if wanted and found.nft_masquerades and found.exempt is None:
+        texts.append(
+            "something masquerades in nft, and no program nft is here that could keep the"
+            " addresses of pods (nftables, 1.0 or newer); install it, and see docs/ipsec.md"
+        )
+    return texts
 
 
 def _covering(address: str, networks: Sequence[str]) -> str:

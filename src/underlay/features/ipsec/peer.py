@@ -8,7 +8,7 @@ from underlay.addressing.mtu import mss
 from underlay.features.ipsec import plan
 from underlay.features.ipsec.proposals import Kind, of_kind
 from underlay.features.ipsec.settings import Link
-from underlay.operations.ipsec_plan import Tunnel
+from underlay.operations.ipsec_tunnel import Tunnel
 
 #: Numbers of RFC 3526, 5903 and 8031, which clouds use in place of names.
 GROUPS = {

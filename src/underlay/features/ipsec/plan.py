@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from underlay.addressing.mtu import esp, mss
 from underlay.features.ipsec import proposals
 from underlay.features.ipsec.settings import IPsec, Link
-from underlay.operations.ipsec_plan import Child, Tunnel
+from underlay.operations.ipsec_tunnel import Child, Tunnel
 
 #: The child of a link that names none.
 ONLY_CHILD = "net"
