@@ -149,6 +149,12 @@ exchanged() {
     grep "^name=$1 " | grep state=INSTALLED | grep -q dh-group=
 }
 
+# numbers of a child's live associations; a renewal makes another
+numbers() {
+  swanctl --list-sas --ike "$link" --raw 2>/dev/null | tr '{' '\n' | grep "^name=$1 " |
+    grep state=INSTALLED | sed -n 's/.* uniqueid=\([0-9]*\) .*/\1/p'
+}
+
 # the far side may not be there yet; traffic and the next round try again
 establish() {
   [ "$GATEWAY" = 1 ] && [ "$CALLS" = 1 ] || return 0
@@ -162,8 +168,9 @@ establish() {
   done
 }
 
-# every child is made, and once more by a key exchange of its own: the first one comes with the
-# connection and would show at its first renewal only that the two sides disagree
+# every child is made, and once more by an exchange of its own: the first one comes with the
+# connection and would show at its first renewal only that the two sides disagree, on a key exchange
+# that either side wants or does not want
 prove() {
   made "$@"
   # what was agreed on: a far side may narrow the networks without a word
@@ -195,12 +202,13 @@ made() {
       [ "$(date +%s)" -lt "$end" ] || { echo "failed $child waiting"; exit 1; }
     done
   done
-  [ "$FORWARD_SECRET" = 1 ] && [ "$2" = fresh ] || return 0
+  [ "$2" = fresh ] || return 0
   for child in $CHILDREN; do
     ! exchanged "$child" || continue
     since=$(date +%s)
+    old=$(numbers "$child")
     swanctl --rekey --ike "$link" --child "$child" >/dev/null 2>&1 || :
-    until exchanged "$child"; do
+    until numbers "$child" | grep -qvxF "$old"; do
       if [ "$(date +%s)" -ge "$((since + 20))" ]; then
         echo "failed $child renew"
         journalctl -q -o cat -u strongswan --since "@$since" | tail -n 25

@@ -258,7 +258,54 @@ def test_a_failure_is_told_in_a_sentence_that_names_the_link(line: str) -> None:
 
 
 def test_a_refused_renewal_speaks_of_the_key_exchange() -> None:
-    assert "refuses a key exchange for child net" in reason(["failed net renew"], GATEWAY)
+    assert "refuses to renew child net" in reason(["failed net renew"], GATEWAY)
+
+
+#: A daemon with one child; a far side that wants another key exchange refuses to renew it.
+DAEMON = """
+n=$(cat "$0.number" 2>/dev/null || echo 0)
+child() { echo "{name=net uniqueid=$1 reqid=1 state=$2 $(cat "$0.group" 2>/dev/null) }"; }
+case "$1 $*" in
+  "--initiate "*) echo 1 > "$0.number" ;;
+  "--rekey "*) echo x >> "$0.rekeys"; [ -e "$0.refuses" ] || echo $((n + 1)) > "$0.number" ;;
+  *--raw*) [ "$n" -lt 2 ] || child $((n - 1)) DELETED; [ "$n" = 0 ] || child "$n" INSTALLED ;;
+  "--list-sas "*) [ "$n" = 0 ] || echo "  net: #$n, reqid 1, INSTALLED, TUNNEL, ESP" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("refuses", "group", "how", "rekeys", "said"),
+    [
+        (False, "", "fresh", 1, ""),
+        (True, "", "fresh", 1, "failed net renew"),
+        (True, "", "kept", 0, ""),
+        # it had an exchange of its own already
+        (True, "dh-group=MODP_2048", "fresh", 0, ""),
+    ],
+)
+def test_a_new_child_is_renewed_at_once_with_or_without_a_key_exchange(
+    tmp_path: Path, refuses: bool, group: str, how: str, rekeys: int, said: str
+) -> None:
+    daemon = tmp_path / "swanctl"
+    daemon.write_text(f"#!/bin/sh\n{DAEMON}")
+    daemon.chmod(0o755)
+    if refuses:
+        (tmp_path / "swanctl.refuses").touch()
+    if group:
+        (tmp_path / "swanctl.group").write_text(group)
+    wanted = replace(GATEWAY, esp_proposals=("aes256-sha256",))
+    (tmp_path / "a-b.env").write_text(texts(wanted)[f"{FOLDER}/a-b.env"][0])
+    helper = source("ipsec/underlay-ipsec.sh").replace("+ 20)", "+ 2)")
+    for old, new in ((FOLDER, tmp_path), ("/run/underlay-ipsec", tmp_path)):
+        helper = helper.replace(old, str(new))
+    helper = helper.replace("PATH=", f"PATH={tmp_path}:").replace("journalctl -q", "echo log")
+    words = ["sh", "-c", helper, "helper", "prove", "a-b", "5", how]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode != 0) == bool(said), done.stderr
+    assert said in done.stdout
+    log = tmp_path / "swanctl.rekeys"
+    assert (len(log.read_text().split()) if log.exists() else 0) == rekeys
 
 
 def test_the_way_back_keeps_the_first_state_and_restores_it(tmp_path: Path) -> None:

@@ -127,7 +127,10 @@ def reason(lines: Sequence[str], link: Tunnel) -> str:
         if re.search(pattern, text):
             return f"{said}: {meaning.format(**values)}"
     if step == "renew":
-        pfs = "the far side refuses a key exchange for child {child}; compare esp_proposals {esp}"
+        pfs = (
+            "the far side refuses to renew child {child}; compare esp_proposals {esp}, above all"
+            " whether it wants a key exchange (PFS)"
+        )
         return f"{said}: {pfs.format(**values)}"
     if step == "waiting":
         return f"{said}: the far side, which must call, did not; look at its log"

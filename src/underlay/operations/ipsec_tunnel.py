@@ -21,8 +21,8 @@ class Tunnel:
     gateway: this host ends it, else it only routes to `via`; first: it begins; peer: the far
     gateway's outer address or name, `peer_address` only when numeric; local: own outer address or
     `%any`; device and if_id: of the XFRM interface, "" and 0 in policy mode; algorithms: what the
-    daemon must be able to do; forward_secret: children exchange keys of their own; secret: how the
-    two prove who they are, `psk` or `certificate`; provers: gateways of ours, who begins first.
+    daemon must be able to do; secret: how the two prove who they are, `psk` or `certificate`;
+    provers: gateways of ours, who begins first.
     """
 
     name: str
@@ -40,7 +40,6 @@ class Tunnel:
     proposals: tuple[str, ...]
     esp_proposals: tuple[str, ...]
     algorithms: frozenset[str]
-    forward_secret: bool
     encapsulate: bool
     dpd_delay_s: int
     rekey_s: int

@@ -48,7 +48,6 @@ def tunnel(name: str, link: Link, host: str) -> Tunnel:
         proposals=tuple(proposals.canonical(text) for text in link.proposals),
         esp_proposals=tuple(proposals.canonical(text) for text in link.esp_proposals),
         algorithms=proposals.needed(link.proposals, link.esp_proposals),
-        forward_secret=proposals.forward_secret(link.esp_proposals),
         encapsulate=link.encapsulate,
         dpd_delay_s=link.dpd_delay_s,
         rekey_s=link.rekey_s,
