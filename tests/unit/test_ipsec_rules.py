@@ -56,6 +56,14 @@ def _far(link: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return other
 
 
+def _twin(link: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Another link between the same gateways, for other networks."""
+    other = copy.deepcopy(link)
+    other["ends"]["a"]["networks"] = ["10.11.0.0/24"]
+    other["ends"]["b"].update(networks=["10.21.0.0/24"], **changes)
+    return other
+
+
 def test_a_good_inventory_has_no_problem() -> None:
     assert _problems() == []
     assert _problems(lambda s, k: s["links"].update({"a-c": _far(k)})) == []
@@ -146,6 +154,24 @@ CASES: dict[str, tuple[Change, str]] = {
         lambda s, k: s["links"].update({"a-c": _far(k, networks=["10.20.0.0/16"])}),
         "10.20.0.0/16 overlaps 10.20.0.0/24 of a-b",
     ),
+    "two links of the same gateways": (
+        lambda s, k: s["links"].update({"a-c": _twin(k)}),
+        "a-c: joins 192.0.2.1 and 192.0.2.2, as a-b does, so that the daemons could not tell the"
+        " keys and children of the two apart; write its networks as more children of a-b",
+    ),
+    "the far gateway of another link": (
+        lambda s, k: [
+            k.update(mode="route"), k["ends"]["b"].update(networks=["198.51.100.0/24"]),
+            s["links"].update({"a-c": _far(k)}),
+        ],
+        "a-b: 198.51.100.0/24 takes in 198.51.100.9, the far gateway of a-c",
+    ),
+    "the name of what another link bypasses": (
+        lambda s, k: [
+            k.update(bypass=["10.20.0.9/32"]), s["links"].update({"a-b-bypass": _far(k)}),
+        ],
+        "a-b-bypass: is the name of what a-b bypasses",
+    ),
     "one interface for two": (
         lambda s, k: [k.update(mode="route", if_id=7), s["links"].update({"a-c": _far(k)})],
         "shares interface or if_id",
@@ -196,6 +222,17 @@ def test_what_the_link_must_not_take_is_bypassed() -> None:
         link["bypass"] = ["10.10.0.0/24", "192.0.2.0/24"]
 
     assert _problems(change) == []
+
+
+def test_two_links_of_the_same_gateways_need_identities_of_their_own() -> None:
+    twin = {"identity": "second.example"}
+    assert _problems(lambda s, k: s["links"].update({"a-c": _twin(k, **twin)})) == []
+    # by policy, packets of the gateway itself are not taken
+    assert _problems(
+        lambda s, k: [
+            k["ends"]["b"].update(networks=["198.51.100.0/24"]), s["links"].update({"c": _far(k)}),
+        ]
+    ) == []  # fmt: skip
 
 
 def test_far_networks_must_not_be_our_pods() -> None:
