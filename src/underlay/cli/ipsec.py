@@ -10,7 +10,7 @@ import yaml
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
-from underlay.errors import UnderlayError
+from underlay.errors import UnderlayError, UsageError
 
 if TYPE_CHECKING:
     from underlay.features.ipsec.settings import IPsec
@@ -54,7 +54,15 @@ def import_command(*, file: Path) -> None:
     """
     from underlay.features.ipsec import legacy
 
-    click.echo(legacy.convert(file.read_text()).text(), nl=False)
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: cannot be read as text ({type(error).__name__})") from None
+    try:
+        found = legacy.convert(text)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from None
+    click.echo(found.text(), nl=False)
 
 
 @command.command("peer")
