@@ -49,10 +49,14 @@ REASONS = (
 
 @dataclass
 class _Run:
-    """What happened to links in one run: link -> whether its keys are new; link -> sentence."""
+    """What happened to links in one run: link -> whether its keys are new; link -> sentence.
+
+    lost: hosts that had failed before the first one was changed, None until then.
+    """
 
     changed: dict[str, bool] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    lost: frozenset[str] | None = None
 
 
 _runs: WeakKeyDictionary[State, _Run] = WeakKeyDictionary()
@@ -62,6 +66,21 @@ def changed(state: State, link: str, *, fresh: bool) -> None:
     """A host of this link changes; fresh: the association must be made anew."""
     run = _runs.setdefault(state, _Run())
     run.changed[link] = run.changed.get(link, False) or fresh
+
+
+def lost(state: State, link: Tunnel) -> list[str]:
+    """Gateways of a link that had failed before any host was changed; the same for all hosts."""
+    run = _runs.setdefault(state, _Run())
+    failed = frozenset(other.name for other in state.failed_hosts)
+    if run.lost is None and state.is_executing:
+        run.lost = failed
+    known = failed if run.lost is None else run.lost
+    return [name for name in link.provers if name in known]
+
+
+def held(state: State, link: str) -> None:
+    """No host changes this link, whatever was planned before one of them failed."""
+    _runs.setdefault(state, _Run()).changed.pop(link, None)
 
 
 def is_changed(state: State, link: str) -> bool:
