@@ -213,6 +213,46 @@ def test_what_a_cloud_does_not_have_is_said() -> None:
     assert "it has no chacha20poly1305" in peer.settings("to-aws", link, "aws")
 
 
+def test_a_cloud_gets_what_it_can_choose_from_our_defaults() -> None:
+    """Ours begin with AES-GCM and ECP-384, which Alibaba Cloud does not offer."""
+    link = Link.model_validate({**LINK.model_dump(exclude={"proposals", "esp_proposals"})})
+    alibaba = peer.settings("to-aws", link, "alibaba")
+    assert "it has no" not in alibaba
+    for line in ("IKE Encryption Algorithm: aes256", "IKE DH Group: group14"):
+        assert line in alibaba
+    aws = peer.settings("to-aws", link, "aws")
+    assert "Phase 1 encryption algorithms: AES256-GCM-16, AES256\n" in aws
+    assert "Phase 2 DH group numbers: 20, 19, 14\n" in aws
+
+
+def test_a_cloud_is_told_every_network_and_what_it_cannot_do() -> None:
+    children = {
+        "one": {"here": ["10.244.0.0/16"], "aws": ["10.245.0.0/16"]},
+        "two": {"here": ["192.168.1.0/24"], "aws": ["10.246.0.0/16"]},
+    }
+    given = LINK.model_dump(exclude={"ends"}) | {
+        "ends": {
+            "here": {"gateway": "gw", "address": "203.0.113.1"}, "aws": {"address": "198.51.100.7"},
+        },
+        "children": children, "rekey_s": 86400, "allow_weak": True,
+        "proposals": ["aes256-sha1-curve25519", "3des-md5-modp2048"],
+    }  # fmt: skip
+    aws = peer.settings("to-aws", Link.model_validate(given), "aws")
+    for line in (
+        "Static IP prefixes: 10.244.0.0/16, 192.168.1.0/24\n",
+        "Local IPv4 network CIDR: 0.0.0.0/0", "Phase 1 integrity algorithms: SHA1 (it has no md5)",
+        "Phase 1 DH group numbers: 14 (it has no curve25519)",
+        "Phase 1 lifetime (seconds): 86400 (it takes 900 to 28800",
+    ):  # fmt: skip
+        assert line in aws
+    alibaba = peer.settings("to-aws", Link.model_validate(given), "alibaba")
+    for line in (
+        "Remote Network: 10.244.0.0/16, 192.168.1.0/24\n", "IKE Encryption Algorithm: 3des\n",
+        "IKE Authentication Algorithm: md5\n",
+    ):  # fmt: skip
+        assert line in alibaba
+
+
 def test_pools_cover_the_far_side_and_give_no_address() -> None:
     (pool,) = manifests.pools("to-aws", LINK, "here")
     assert pool["spec"] == {"cidr": "10.245.0.0/16", "disabled": True, "natOutgoing": False}
