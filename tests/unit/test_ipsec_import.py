@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+from ipaddress import IPv4Network
 from typing import Any, cast
 
 import pytest
+from tests.schemas import definitions, wrong
 
 from underlay.errors import UsageError
 from underlay.features.ipsec import legacy, manifests, peer
@@ -255,7 +257,35 @@ def test_a_cloud_is_told_every_network_and_what_it_cannot_do() -> None:
 
 def test_pools_cover_the_far_side_and_give_no_address() -> None:
     (pool,) = manifests.pools("to-aws", LINK, "here")
+    assert pool["metadata"]["name"] == "ipsec-to-aws-10-245-0-0-16"
     assert pool["spec"] == {"cidr": "10.245.0.0/16", "disabled": True, "natOutgoing": False}
+
+
+def test_calico_takes_pools_of_networks_that_overlap_or_are_small() -> None:
+    networks = ("10.245.0.0/16", "10.245.7.0/24", "192.168.7.16/28", "192.168.9.9/32")
+    far = LINK.ends["aws"].model_copy(update={"networks": tuple(map(IPv4Network, networks))})
+    link = LINK.model_copy(update={"ends": {**LINK.ends, "aws": far}})
+    found = list(manifests.pools("to-aws", link, "here"))
+    assert [(pool["spec"]["cidr"], pool["spec"].get("blockSize")) for pool in found] == [
+        ("10.245.0.0/16", None), ("192.168.7.16/28", 28), ("192.168.9.9/32", 32),
+    ]  # fmt: skip
+    objects = [*found, manifests.bgp_peer("to-aws", "10.245.0.1", 64513, "all()")]
+    assert [wrong(one, definitions()) for one in objects] == [[]] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "port", "said"),
+    [
+        ("Remote_API", "10.245.1.7", 80, "no name of Kubernetes: 'Remote_API'"),
+        ("api", "127.0.0.1", 80, "no address of a pod or Service"),
+        ("api", "10.245.1.7", 70000, "no port: 70000"),
+    ],
+)
+def test_a_service_that_kubernetes_would_refuse_is_refused(
+    name: str, address: str, port: int, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        list(manifests.service(name, "default", (address,), {port: port}))
 
 
 def test_a_remote_service_has_endpoints_instead_of_a_selector() -> None:

@@ -137,9 +137,14 @@ def service_command(
         port, _, there = text.partition(":")
         if not port.isdigit() or not (there or port).isdigit():
             raise click.UsageError(f"--port {text}: write it as 80 or 80:8080")
+        if int(port) in pairs:
+            raise click.UsageError(f"--port {text}: {port} is given twice; give it once")
         pairs[int(port)] = int(there or port)
     checked = tuple(_address(text) for text in addresses)
-    objects = manifests.service(name, namespace, checked, pairs)
+    try:
+        objects = list(manifests.service(name, namespace, checked, pairs))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     click.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
 
 

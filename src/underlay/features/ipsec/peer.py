@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from underlay.addressing.mtu import mss
 from underlay.features.ipsec import plan
@@ -59,12 +59,13 @@ def _aws(own: Tunnel, link: Link, side: str) -> _Lines:
         "  Pre-shared key: the one of ipsec.links." + own.name + ".psk, 8 to 64 of A-Z a-z 0-9 . _"
     )
     yield "  IKE versions: ikev2"
-    for phase, texts, life, longest in (
-        ("1", own.proposals, own.rekey_s, 28800), ("2", own.esp_proposals, own.child_rekey_s, 3600),
-    ):  # fmt: skip
+    for phase, texts, life, longest, groups in (
+        ("1", own.proposals, own.rekey_s, 28800, _AWS.groups - {5}),
+        ("2", own.esp_proposals, own.child_rekey_s, 3600, _AWS.groups),
+    ):
         yield f"  Phase {phase} encryption algorithms: {_ciphers(texts, _AWS)}"
         yield f"  Phase {phase} integrity algorithms: {_integrity(texts, _AWS)}"
-        yield f"  Phase {phase} DH group numbers: {_groups(texts, _AWS)}"
+        yield f"  Phase {phase} DH group numbers: {_groups(texts, replace(_AWS, groups=groups))}"
         fits = 900 <= life <= longest
         yield (
             f"  Phase {phase} lifetime (seconds): {life}"
