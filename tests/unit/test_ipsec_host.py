@@ -192,6 +192,24 @@ def test_a_host_whose_nft_cannot_do_it_is_told_when_something_masquerades_there(
     assert "no program nft is here" in told
 
 
+def test_a_firewall_in_nft_is_told_what_to_let_pass() -> None:
+    found = _readings(GATEWAY)
+    found["dropping"] = [
+        "table ip filter {", "\tchain INPUT {",
+        "\t\ttype filter hook input priority filter; policy drop;", "\t}", "}",
+        "table inet guard {", "\tchain in {",
+        "\t\ttype filter hook input priority filter; policy drop;", "\t}", "\tchain fw {",
+        "\t\ttype filter hook forward priority filter; policy drop;", "\t}", "\tchain out {",
+        "\t\ttype filter hook output priority filter; policy accept;", "\t}", "}",
+    ]  # fmt: skip
+    told = notes(parse(found), [GATEWAY])
+    assert len(told) == 2
+    assert "nft's table inet guard drops what it does not accept (input)" in told[0]
+    assert "UDP 500 and 4500, ESP and `meta ipsec exists` from 192.0.2.2" in told[0]
+    assert "let packets between 10.10.0.0/24 and 10.20.0.0/24 pass there" in told[1]
+    assert notes(parse(found), [NODE]) == []
+
+
 def test_calico_may_come_first_and_a_cut_copy_is_none() -> None:
     found = _readings(NODE)
     found["rules"].insert(0, "nat -A POSTROUTING -m comment --comment x -j cali-POSTROUTING")

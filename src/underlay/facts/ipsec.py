@@ -91,6 +91,7 @@ def readings(hashed: Iterable[str]) -> dict[str, str]:
         " systemctl is-active underlay-ipsec-refresh.timer",
         "rules": _RULES,
         "nft": _NFT,
+        "dropping": "nft list chains",
         "table": f"ip -4 route show table {TABLE}",
         "ruled": f"ip -4 rule show pref {TABLE}",
         "interfaces": "ip -d -o link show type xfrm",
@@ -147,6 +148,7 @@ def parse(found: Mapping[str, list[str]]) -> Host:
         pools=_members(found["pools"]),
         exempt=_exempt(found["nft"]),
         nft_masquerades=any(line.startswith("nft_masq ") for line in found["nft"]),
+        dropping=_dropping(found["dropping"]),
         kept=frozenset(line for line in map(str.strip, found["kept"]) if line),
         entries=journal.parse(found["journal"]),
     )
@@ -220,6 +222,23 @@ def _exempt(lines: Iterable[str]) -> dict[str, Exemption] | None:
             known = found[link]
             found[link] = Exemption(mark.group(1) if mark else known.mark, known.rules + 1)
     return found
+
+
+def _dropping(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """(table, hook) of nft's chains that drop what they do not accept, without those of iptables.
+
+    iptables' own chains are in tables of nft, too, and ours come first there.
+    """
+    found = []
+    table = ""
+    for line in map(str.strip, lines):
+        words = line.split()
+        if words[:1] == ["table"]:
+            table = " ".join(words[1:3])
+        hook = re.match(r"type filter hook (input|forward|output) .*policy drop;", line)
+        if hook and table.startswith(("ip ", "inet ")) and table not in {"ip filter", "ip mangle"}:
+            found.append((table, hook.group(1)))
+    return tuple(found)
 
 
 def _route(line: str) -> tuple[str, Route]:

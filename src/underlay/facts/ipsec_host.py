@@ -71,8 +71,9 @@ class Host:
     ike_port_taken: somebody listens on UDP 500; ssh: client and server address of this session;
     ssh_device: where packets to that client leave; bgp: peers of live BGP sessions; pools:
     networks that Calico does not masquerade to, None without Calico; exempt: link -> our table of
-    nft, None where nft cannot have one; nft_masquerades: something masquerades in nft; kept:
-    folders of earlier files of links, and those that a run was still copying, which end in `.new`.
+    nft, None where nft cannot have one; nft_masquerades: something masquerades in nft;
+    dropping: (table, hook) of nft's chains that drop what they do not accept; kept: folders of
+    earlier files of links, and those that a run was still copying, which end in `.new`.
     """
 
     tools: frozenset[str]
@@ -104,6 +105,7 @@ class Host:
     pools: tuple[str, ...] | None
     exempt: Mapping[str, Exemption] | None
     nft_masquerades: bool
+    dropping: tuple[tuple[str, str], ...]
     kept: frozenset[str]
     entries: tuple[journal.Entry, ...]
 

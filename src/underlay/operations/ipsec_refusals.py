@@ -97,12 +97,35 @@ def notes(found: Host, wanted: Sequence[Tunnel]) -> list[str]:
         for to, device in found.mains
         if to in link.routes
     ]
+    texts += _firewalls(found, wanted)
     if wanted and found.nft_masquerades and found.exempt is None:
         texts.append(
             "something masquerades in nft, and no program nft is here that could keep the"
             " addresses of pods (nftables, 1.0 or newer); install it, and see docs/ipsec.md"
         )
     return texts
+
+
+#: What the kernel's hooks of a gateway must let pass of a link.
+_PASSES = {
+    "input": "let UDP 500 and 4500, ESP and `meta ipsec exists` from {peer} in there",
+    "forward": "let packets between {own} and {far} pass there",
+    "output": "let UDP 500 and 4500 and ESP to {peer} out there",
+}
+
+
+def _firewalls(found: Host, wanted: Sequence[Tunnel]) -> Iterator[str]:
+    """An accept in iptables is none in a table of nft."""
+    for link in wanted:
+        if not link.gateway:
+            continue
+        own = dict.fromkeys(cidr for child in link.children for cidr in child.local)
+        values = {"peer": link.peer, "own": ", ".join(own), "far": ", ".join(link.remote)}
+        for table, hook in found.dropping:
+            yield (
+                f"{link.name}: nft's table {table} drops what it does not accept ({hook}), and our"
+                f" rules in iptables cannot change that; {_PASSES[hook].format(**values)}"
+            )
 
 
 def _covering(address: str, networks: Sequence[str]) -> str:
