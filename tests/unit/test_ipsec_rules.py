@@ -123,6 +123,12 @@ CASES: dict[str, tuple[Change, str]] = {
         lambda s, k: k.update(children={"pods": {"a": ["10.11.0.0/24"], "b": ["10.20.0.0/24"]}}),
         "children.pods.a: not behind that end (got '10.11.0.0/24')",
     ),
+    "one pair in two children": (
+        lambda s, k: k.update(
+            children={name: {"a": ["10.10.0.0/24"], "b": ["10.20.0.0/24"]} for name in "xy"}
+        ),
+        "children.y: carries a pair of networks that x carries",
+    ),
     "both behind NAT": (
         lambda s, k: [end.update(behind_nat=True) for end in k["ends"].values()],
         "both behind NAT: nobody can call",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
+from itertools import combinations
 
 from underlay.addressing.mtu import IPV4_MINIMUM
 from underlay.features.ipsec import plan
@@ -68,7 +69,7 @@ def _problems(name: str, link: Link, known: set[str]) -> _Found:
     children = list(_children(link))
     yield from children
     if not named and not children:
-        rules: tuple[Callable[[Link], _Found], ...] = (_networks, _ways, _inside)
+        rules: tuple[Callable[[Link], _Found], ...] = (_pairs, _networks, _ways, _inside)
         for rule in rules:
             yield from rule(link)
         if not any(key == "esp_proposals" for key, *_ in _algorithms(link)):
@@ -143,6 +144,14 @@ def _children(link: Link) -> _Found:
         for side, end in link.ends.items():
             if not end.networks:
                 yield f"ends.{side}.networks", "no network", (), "name what lies behind this end"
+
+
+def _pairs(link: Link) -> _Found:
+    """The kernel has one policy for a pair, so that one child would take what is the other's."""
+    for (one, a), (other, b) in combinations(link.children.items(), 2):
+        if all(set(a.get(side, ())) & set(b.get(side, ())) for side in link.ends):
+            do = f"leave it out, or name networks that {one} does not have"
+            yield f"children.{other}", f"carries a pair of networks that {one} carries", None, do
 
 
 def _networks(link: Link) -> _Found:
