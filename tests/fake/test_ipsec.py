@@ -193,6 +193,17 @@ def test_narrowed_networks_are_a_failure(world: World) -> None:
     assert _run().failed == {A, NODE, B}
 
 
+def test_a_nat_that_nobody_wrote_down_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert _run().failed == set()
+    assert "NAT on the way" not in caplog.text
+    world.proof = (True, [ESTABLISHED.replace("INSTALLED", "INSTALLED encap=yes")])
+    assert _run().failed == set()
+    assert "a-b: there is a NAT on the way" in caplog.text
+    assert "set encapsulate: True in ipsec.links.a-b" in caplog.text
+
+
 def test_the_other_gateway_proves_when_the_first_has_failed(world: World) -> None:
     world.broken = frozenset({f"change {A}"})
     assert _run().failed == {A}

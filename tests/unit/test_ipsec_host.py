@@ -25,7 +25,7 @@ from underlay.operations.ipsec_plan import (
     shared_files,
     texts,
 )
-from underlay.operations.ipsec_proof import reason
+from underlay.operations.ipsec_proof import reason, unforeseen_nat
 from underlay.operations.ipsec_refusals import notes, path_may_change, refusals
 from underlay.operations.ipsec_rules import HOOKS, chain, live_exemption, rules
 from underlay.operations.ipsec_tunnel import Tunnel
@@ -324,6 +324,15 @@ def test_a_new_child_is_renewed_at_once_with_or_without_a_key_exchange(
     assert said in done.stdout
     log = tmp_path / "swanctl.rekeys"
     assert (len(log.read_text().split()) if log.exists() else 0) == rekeys
+
+
+def test_a_nat_that_the_plan_does_not_know_is_seen() -> None:
+    nat = RAW.replace("protocol=ESP", "protocol=ESP encap=yes")
+    assert not unforeseen_nat([RAW], GATEWAY)
+    assert unforeseen_nat([nat], GATEWAY)
+    assert not unforeseen_nat([nat.replace("{a-b", "{a-c")], GATEWAY)
+    known = plan.tunnel("a-b", LINK.model_copy(update={"encapsulate": True}), "a-gw")
+    assert not unforeseen_nat([nat], known)
 
 
 def test_the_way_back_keeps_the_first_state_and_restores_it(tmp_path: Path) -> None:

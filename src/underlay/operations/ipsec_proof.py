@@ -121,6 +121,13 @@ def prove(state: State, host: Host, link: Tunnel, seconds: int) -> bool:
     if ok and not narrowed:
         names = ", ".join(child.name for child in link.children)
         host.log(f"{host.name}: {link.name}: established with {link.peer} ({names})")
+        if unforeseen_nat(output.stdout_lines, link):
+            outcome.note(
+                host,
+                f"{host.name}: {link.name}: there is a NAT on the way, so that packets go in UDP,"
+                f" which costs 8 bytes more than MTU {link.mtu} counts; set encapsulate: True in"
+                f" ipsec.links.{link.name}, or behind_nat or local_address of the end behind it",
+            )
         return True
     said = [*output.stdout_lines, *output.stderr_lines]
     sentence = narrowed[0] if narrowed else reason(said, link)
@@ -129,6 +136,12 @@ def prove(state: State, host: Host, link: Tunnel, seconds: int) -> bool:
     host.log(f"{host.name}: {sentence}; the link {after}", outcome.ERROR)
     # hosts must live to take their part back; `settled` ends them
     return True
+
+
+def unforeseen_nat(lines: Sequence[str], link: Tunnel) -> bool:
+    """Whether live children of a link go in UDP and the plan does not know it."""
+    mine = [line for line in lines if line.startswith(f"list-sa event {{{link.name} ")]
+    return not link.in_udp and any(re.search(r"\bencap=yes\b", line) for line in mine)
 
 
 def reason(lines: Sequence[str], link: Tunnel) -> str:

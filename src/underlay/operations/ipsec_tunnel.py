@@ -22,7 +22,8 @@ class Tunnel:
     gateway's outer address or name, `peer_address` only when numeric; local: own outer address or
     `%any`; device and if_id: of the XFRM interface, "" and 0 in policy mode; algorithms: what the
     daemon must be able to do; secret: how the two prove who they are, `psk` or `certificate`;
-    provers: gateways of ours, who begins first.
+    in_udp: the plan counts the header of UDP, because of NAT or by `encapsulate`; provers: gateways
+    of ours, who begins first.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Tunnel:
     esp_proposals: tuple[str, ...]
     algorithms: frozenset[str]
     encapsulate: bool
+    in_udp: bool
     dpd_delay_s: int
     rekey_s: int
     child_rekey_s: int

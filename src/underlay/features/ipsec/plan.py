@@ -49,6 +49,7 @@ def tunnel(name: str, link: Link, host: str) -> Tunnel:
         esp_proposals=tuple(proposals.canonical(text) for text in link.esp_proposals),
         algorithms=proposals.needed(link.proposals, link.esp_proposals),
         encapsulate=link.encapsulate,
+        in_udp=in_udp(link),
         dpd_delay_s=link.dpd_delay_s,
         rekey_s=link.rekey_s,
         child_rekey_s=link.child_rekey_s,
