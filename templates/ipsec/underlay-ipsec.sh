@@ -57,6 +57,17 @@ unhook() {
   iptables -w -t "$1" -X "$3" 2>/dev/null || :
 }
 
+# iptables cannot hold back what masquerades in nft; a host whose nft cannot do this has only ours
+exempt() {
+  [ -e "$etc/$link.nft" ] && command -v nft >/dev/null || return 0
+  nft -f "$etc/$link.nft" 2>/dev/null || :
+}
+
+# somebody may have flushed every table
+exempted() {
+  ! command -v nft >/dev/null || nft list table ip "underlay-ipsec-$link" >/dev/null 2>&1 || exempt
+}
+
 # what our table holds, as the plan writes it; ip leaves /32 out and says `default`
 there() {
   ip -4 route show table $table 2>/dev/null | while read -r to next _; do
@@ -111,6 +122,7 @@ up() {
   # one transaction for each table: a packet sees the old rules or the new ones
   iptables-restore -w --noflush < "$etc/$link.rules" || fail "iptables refused $etc/$link.rules"
   hooks hook
+  exempt
   ways
   if [ "$GATEWAY" = 1 ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" != 1 ]; then
     echo 1 > /proc/sys/net/ipv4/ip_forward
@@ -121,6 +133,7 @@ down() {
   [ -e "$etc/$link.env" ] || return 0
   . "$etc/$link.env"
   hooks unhook
+  ! command -v nft >/dev/null || nft delete table ip "underlay-ipsec-$link" 2>/dev/null || :
   [ -z "$DEVICE" ] || ! ip link show dev "$DEVICE" >/dev/null 2>&1 || ip link del dev "$DEVICE"
   for to in $ROUTES; do ip -4 route del "$to" table $table 2>/dev/null || :; done
   for to in $SPARED; do ip -4 route del throw "$to" table $table 2>/dev/null || :; done
@@ -136,6 +149,12 @@ exchanged() {
     grep "^name=$1 " | grep state=INSTALLED | grep -q dh-group=
 }
 
+# numbers of a child's live associations; a renewal makes another
+numbers() {
+  swanctl --list-sas --ike "$link" --raw 2>/dev/null | tr '{' '\n' | grep "^name=$1 " |
+    grep state=INSTALLED | sed -n 's/.* uniqueid=\([0-9]*\) .*/\1/p'
+}
+
 # the far side may not be there yet; traffic and the next round try again
 establish() {
   [ "$GATEWAY" = 1 ] && [ "$CALLS" = 1 ] || return 0
@@ -149,8 +168,9 @@ establish() {
   done
 }
 
-# every child is made, and once more by a key exchange of its own: the first one comes with the
-# connection and would show at its first renewal only that the two sides disagree
+# every child is made, and once more by an exchange of its own: the first one comes with the
+# connection and would show at its first renewal only that the two sides disagree, on a key exchange
+# that either side wants or does not want
 prove() {
   made "$@"
   # what was agreed on: a far side may narrow the networks without a word
@@ -182,12 +202,13 @@ made() {
       [ "$(date +%s)" -lt "$end" ] || { echo "failed $child waiting"; exit 1; }
     done
   done
-  [ "$FORWARD_SECRET" = 1 ] && [ "$2" = fresh ] || return 0
+  [ "$2" = fresh ] || return 0
   for child in $CHILDREN; do
     ! exchanged "$child" || continue
     since=$(date +%s)
+    old=$(numbers "$child")
     swanctl --rekey --ike "$link" --child "$child" >/dev/null 2>&1 || :
-    until exchanged "$child"; do
+    until numbers "$child" | grep -qvxF "$old"; do
       if [ "$(date +%s)" -ge "$((since + 20))" ]; then
         echo "failed $child renew"
         journalctl -q -o cat -u strongswan --since "@$since" | tail -n 25
@@ -204,7 +225,8 @@ case $action in
     status=0
     for link in $(links); do
       if [ "$action" = start ]; then (up) || status=1; else
-        (. "$etc/$link.env"; { hooks hook && ways; } 2>/dev/null || up; establish) || status=1
+        (. "$etc/$link.env"; { hooks hook && exempted && ways; } 2>/dev/null || up
+          establish) || status=1
       fi
     done
     routes

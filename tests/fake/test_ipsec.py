@@ -40,6 +40,10 @@ ESTABLISHED = (
     "list-sa event {a-b {uniqueid=1 version=2 state=ESTABLISHED child-sas {net-1 {name=net"
     " uniqueid=1 state=INSTALLED local-ts=[10.10.0.0/24] remote-ts=[10.20.0.0/24]}}}}"
 )
+OTHER = (
+    "list-sa event {b-c {uniqueid=1 version=2 state=ESTABLISHED child-sas {net-1 {name=net"
+    " uniqueid=1 state=INSTALLED local-ts=[10.30.0.0/24] remote-ts=[10.21.0.0/24]}}}}"
+)
 Answer = tuple[bool, CommandOutput]
 
 
@@ -189,6 +193,17 @@ def test_narrowed_networks_are_a_failure(world: World) -> None:
     assert _run().failed == {A, NODE, B}
 
 
+def test_a_nat_that_nobody_wrote_down_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert _run().failed == set()
+    assert "NAT on the way" not in caplog.text
+    world.proof = (True, [ESTABLISHED.replace("INSTALLED", "INSTALLED encap=yes")])
+    assert _run().failed == set()
+    assert "a-b: there is a NAT on the way" in caplog.text
+    assert "set encapsulate: True in ipsec.links.a-b" in caplog.text
+
+
 def test_the_other_gateway_proves_when_the_first_has_failed(world: World) -> None:
     world.broken = frozenset({f"change {A}"})
     assert _run().failed == {A}
@@ -225,6 +240,28 @@ def test_a_gateway_is_refused_untouched(world: World, case: str) -> None:
     world.readings = {A: REFUSED[case]}
     assert A in _run().failed
     assert not [call for call in world.calls if call.endswith(A)]
+
+
+def test_a_refused_gateway_leaves_every_host_of_its_link_alone(world: World) -> None:
+    # the link may be up, and a proof that can only fail would cut it
+    world.readings = {A: REFUSED["the legacy daemon"]}
+    assert _run().failed == {A}
+    assert world.calls == []
+
+
+def test_a_refused_gateway_does_not_hold_other_links(world: World) -> None:
+    world.readings = {A: REFUSED["the legacy daemon"]}
+    other = {
+        **LINK, "ends": {
+            "b": {**LINK["ends"]["b"], "networks": ["10.21.0.0/24"]},
+            "c": {"address": "192.0.2.9", "networks": ["10.30.0.0/24"]},
+        },
+    }  # fmt: skip
+    world.proof = (True, [OTHER])
+    links = {"a-b": LINK, "b-c": other}
+    assert run_on([A, NODE, B], connect, {"ipsec": {"links": links}}).failed == {A}
+    assert world.calls == [f"secrets {B}", f"change {B}", f"prove {B}", f"forget {B}"]
+    assert "a-b" not in world.texts[B][1]
 
 
 def test_what_is_covered_on_purpose_or_bypassed_passes(world: World) -> None:

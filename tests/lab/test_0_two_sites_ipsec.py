@@ -32,7 +32,8 @@ POD = "10.244.1.2"
 #: What of a machine the link could change.
 BASELINE = (
     "ip -4 rule; ip -4 route show table 218 2>/dev/null; ip -4 route; iptables -S;"
-    " iptables -t nat -S; iptables -t mangle -S; sysctl -n net.ipv4.ip_forward;"
+    " nft list tables 2>/dev/null | grep underlay; iptables -t nat -S;"
+    " iptables -t mangle -S; sysctl -n net.ipv4.ip_forward;"
     " ls /etc/systemd/system /etc/swanctl/*; ls /etc/underlay /usr/local/sbin 2>&1;"
     " systemctl is-active strongswan; systemctl is-enabled strongswan;"
     " ip -o link show type xfrm; ip xfrm policy; ip xfrm state; :"

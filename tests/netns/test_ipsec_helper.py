@@ -2,6 +2,7 @@
 
     10.10.0.0/24 -- (this namespace) -- eth0 10.10.0.11 ... gateway 10.10.0.1 ... 10.20.0.0/24
 
+and for what hides addresses  (pod) 10.244.0.5 -- (this namespace) -- 10.20.0.7 (far side).
 No security association is made here; that is proved on virtual machines.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -20,7 +22,8 @@ from underlay.facts.ipsec_host import FOLDER, Host
 from underlay.facts.script import reading_script, split_readings
 from underlay.features.ipsec import plan
 from underlay.features.ipsec.settings import Link
-from underlay.operations.ipsec_plan import SHARED, Tunnel, compare, texts
+from underlay.operations.ipsec_plan import SHARED, compare, texts
+from underlay.operations.ipsec_tunnel import Tunnel
 from underlay.render import source
 
 pytestmark = pytest.mark.netns
@@ -39,7 +42,10 @@ LINK = Link.model_validate(
 )  # fmt: skip
 NODE = plan.tunnel("a-b", LINK, "a1")
 GATEWAY = plan.tunnel("a-b", LINK, "a-gw")
-STATE = "iptables-save | grep -v '^#'; ip -4 rule; ip -4 route show table 218 2>/dev/null; :"
+STATE = (
+    "nft list tables | grep underlay; iptables-save | grep -v '^#'; ip -4 rule;"
+    " ip -4 route show table 218 2>/dev/null; :"
+)
 
 
 class Space:
@@ -76,7 +82,14 @@ class Space:
 
     def live(self, wanted: Tunnel) -> list[str]:
         """What differs in rules and routes; files, units and the daemon are not here."""
-        words = ("rules in", "spared", "does not come to", "route to", "no rule leads")
+        words = (
+            "rules in",
+            "table of nft",
+            "spared",
+            "does not come to",
+            "route to",
+            "no rule leads",
+        )
         reasons = compare(self.host(), wanted).reasons
         return [reason for reason in reasons if any(word in reason for word in words)]
 
@@ -165,3 +178,101 @@ def test_a_network_that_is_not_wanted_any_more_loses_its_route(space: Space) -> 
     space.helper("up", "a-b")
     assert "10.20.0.0/24" not in space.run("ip -4 route show table 218")
     assert space.live(wanted) == []
+
+
+MASQUERADING = {
+    "iptables": "iptables -t nat -I POSTROUTING -s 10.244.0.0/16 -j MASQUERADE",
+    # as flannel with EnableNFTables has it
+    "nft": (
+        "nft 'table ip flannel-ipv4 { chain postrtg { type nat hook postrouting priority 100;"
+        " ip saddr 10.244.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random; }; }'"
+    ),
+}
+#: Seen by the far side, whose server prints where one datagram came from.
+SERVER = (
+    "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('10.20.0.7', 7));"
+    " s.settimeout(20); print('ready', flush=True); print(s.recvfrom(9)[1][0])"
+)
+
+
+@pytest.fixture
+def sides(space: Space) -> Iterator[tuple[str, str]]:
+    """Namespaces of a pod and of the far side, which the space forwards between."""
+    names = (f"{space.name}-pod", f"{space.name}-far")
+    for name in names:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        pod, far = names
+        for name, device, own, here in (
+            (pod, "p0", "10.244.0.5/24", "10.244.0.1/24"),
+            (far, "f0", "10.20.0.7/24", "10.20.0.1/24"),
+        ):  # fmt: skip
+            space.run(
+                f"ip link add {device} type veth peer name e0 netns {name};"
+                f" ip addr add {here} dev {device}; ip link set {device} up"
+            )
+            route = f"default via {here.split('/')[0]}"
+            inside = f"ip addr add {own} dev e0; ip link set e0 up; ip route add {route}"
+            subprocess.run(["ip", "netns", "exec", name, "sh", "-c", inside], check=True)
+        space.run("ip route del 10.20.0.0/24 via 10.10.0.1; echo 1 > /proc/sys/net/ipv4/ip_forward")
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def _seen(pod: str, far: str) -> str:
+    """The address that the far side sees of a pod's datagram."""
+    words = ["ip", "netns", "exec", far, sys.executable, "-c", SERVER]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        send = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('10.20.0.7', 7))"
+        subprocess.run(["ip", "netns", "exec", pod, sys.executable, "-c", send], check=True)
+        return server.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["ours-first", "theirs-first"])
+@pytest.mark.parametrize("kinds", [("iptables",), ("nft",), ("iptables", "nft")], ids="-".join)
+def test_the_far_side_sees_the_pod_itself(
+    space: Space, sides: tuple[str, str], kinds: tuple[str, ...], first: bool
+) -> None:
+    space.run("iptables -t nat -F")
+    theirs = "; ".join(MASQUERADING[kind] for kind in kinds)
+    if not first:
+        space.run(theirs)
+        assert _seen(*sides) == "10.20.0.1"
+    # a gateway's rules would drop what is not encrypted
+    space.write(NODE)
+    (space.folder / "etc/a-b.env").write_text(
+        (space.folder / "etc/a-b.env").read_text().replace("ROUTES='10.20.0.0/24'", "ROUTES=''")
+    )
+    space.helper("up", "a-b")
+    if first:
+        space.run(theirs)
+        # the timer's round, which puts ours in iptables before theirs
+        space.helper("refresh")
+    assert _seen(*sides) == "10.244.0.5"
+    space.helper("down", "a-b")
+    assert _seen(*sides) == "10.20.0.1"
+
+
+def test_what_kube_proxy_has_to_masquerade_stays_masqueraded(
+    space: Space, sides: tuple[str, str]
+) -> None:
+    space.run("iptables -t mangle -A PREROUTING -s 10.244.0.0/16 -j MARK --set-mark 0x4000")
+    space.write(NODE)
+    (space.folder / "etc/a-b.env").write_text(
+        (space.folder / "etc/a-b.env").read_text().replace("ROUTES='10.20.0.0/24'", "ROUTES=''")
+    )
+    space.helper("up", "a-b")
+    assert _seen(*sides) == "10.20.0.1"
+
+
+def test_refresh_brings_our_table_of_nft_back(space: Space) -> None:
+    space.write(NODE)
+    space.helper("up", "a-b")
+    space.run("nft flush ruleset")
+    assert any("table of nft" in text for text in space.live(NODE))
+    space.helper("refresh")
+    assert space.live(NODE) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -19,16 +20,15 @@ from underlay.operations import ipsec_script
 from underlay.operations.ipsec_plan import (
     HELPER,
     SHARED,
-    Tunnel,
-    chain,
     compare,
     digest,
-    rules,
     shared_files,
     texts,
 )
-from underlay.operations.ipsec_proof import reason
-from underlay.operations.ipsec_refusals import path_may_change, refusals
+from underlay.operations.ipsec_proof import reason, unforeseen_nat
+from underlay.operations.ipsec_refusals import notes, path_may_change, refusals
+from underlay.operations.ipsec_rules import HOOKS, chain, live_exemption, rules
+from underlay.operations.ipsec_tunnel import Tunnel
 from underlay.render import source
 
 LINK = Link.model_validate(
@@ -79,7 +79,7 @@ def _readings(wanted: Tunnel) -> dict[str, list[str]]:
         lines["files"] += [f"{Path(path).name}:{line}" for line in text.splitlines()]
     lines["hashes"] = [f"{digest(source(name))}  {path}" for path, (name, _) in SHARED.items()]
     lines["units"] = ["enabled", "active"]
-    for kind, (table, start, _) in _hooks().items():
+    for kind, (table, start, _) in HOOKS.items():
         if kind in rules(wanted):
             lines["rules"].append(f"{table} -A {start} -j {chain(kind, 'a-b')}")
             own = chain(kind, "a-b")
@@ -88,6 +88,7 @@ def _readings(wanted: Tunnel) -> dict[str, list[str]]:
     if wanted.via:
         lines["table"] = ["10.20.0.0/24 via 10.10.0.1 dev eth1 mtu 1438 "]
         lines["ruled"] = ["218:\tfrom all lookup 218"]
+    lines["nft"] = ["usable", *_nft(wanted)]
     lines["forward"] = ["1"]
     lines["main"] = [
         "default via 10.77.0.1 dev eth0 ",
@@ -97,10 +98,18 @@ def _readings(wanted: Tunnel) -> dict[str, list[str]]:
     return lines
 
 
-def _hooks() -> dict[str, tuple[str, str, bool]]:
-    from underlay.operations.ipsec_plan import HOOKS
-
-    return HOOKS
+def _nft(wanted: Tunnel) -> list[str]:
+    """Our table as nft 1.0.6 prints it."""
+    mark = live_exemption(wanted).mark
+    return [
+        "table ip underlay-ipsec-a-b {",
+        "\tchain post {",
+        "\t\ttype nat hook postrouting priority srcnat - 10; policy accept;",
+        f'\t\tmeta mark & 0x00004000 == 0x00004000 return comment "{mark}"',
+        *(f"\t\tip saddr {x} ip daddr {y} snat to ip saddr" for x, y in wanted.pairs),
+        "\t}",
+        "}",
+    ]
 
 
 def _host(wanted: Tunnel, **changes: Any) -> Host:
@@ -145,6 +154,15 @@ DIFFERENT: dict[str, tuple[Tunnel, Callable[[dict[str, list[str]]], object], str
         NODE, lambda f: f["rules"].insert(0, "nat -A POSTROUTING -j MASQUERADE"),
         "POSTROUTING of nat does not come to IPSEC-NAT-a-b in time",
     ),
+    "no table of nft": (NODE, _with("nft", ["usable"]), "our table of nft is not there"),
+    "a rule of nft is gone": (
+        NODE, lambda f: f["nft"].pop(5), "our table of nft is not there, or not as wanted",
+    ),
+    "another table of nft": (
+        NODE,
+        lambda f: f.__setitem__("nft", [re.sub('"[0-9a-f]+"', '"00"', x) for x in f["nft"]]),
+        "our table of nft is not there, or not as wanted",
+    ),
     "no route": (NODE, _with("table", []), "no route to 10.20.0.0/24 in table 218"),
     "another way": (
         NODE, _with("table", ["10.20.0.0/24 via 10.10.0.9 dev eth1 mtu 1438"]), "no route to",
@@ -162,6 +180,34 @@ def test_a_difference_is_named(case: str) -> None:
     change(found)
     reasons = compare(parse(found), wanted).reasons
     assert any(said in text for text in reasons), reasons
+
+
+def test_a_host_whose_nft_cannot_do_it_is_told_when_something_masquerades_there() -> None:
+    found = _readings(NODE)
+    found["nft"] = []
+    assert compare(parse(found), NODE).reasons == ()
+    assert notes(parse(found), [NODE]) == []
+    found["nft"] = ["nft_masq 16384 1 - Live 0x0000000000000000"]
+    (told,) = notes(parse(found), [NODE])
+    assert "no program nft is here" in told
+
+
+def test_a_firewall_in_nft_is_told_what_to_let_pass() -> None:
+    found = _readings(GATEWAY)
+    found["dropping"] = [
+        "table ip filter {", "\tchain INPUT {",
+        "\t\ttype filter hook input priority filter; policy drop;", "\t}", "}",
+        "table inet guard {", "\tchain in {",
+        "\t\ttype filter hook input priority filter; policy drop;", "\t}", "\tchain fw {",
+        "\t\ttype filter hook forward priority filter; policy drop;", "\t}", "\tchain out {",
+        "\t\ttype filter hook output priority filter; policy accept;", "\t}", "}",
+    ]  # fmt: skip
+    told = notes(parse(found), [GATEWAY])
+    assert len(told) == 2
+    assert "nft's table inet guard drops what it does not accept (input)" in told[0]
+    assert "UDP 500 and 4500, ESP and `meta ipsec exists` from 192.0.2.2" in told[0]
+    assert "let packets between 10.10.0.0/24 and 10.20.0.0/24 pass there" in told[1]
+    assert notes(parse(found), [NODE]) == []
 
 
 def test_calico_may_come_first_and_a_cut_copy_is_none() -> None:
@@ -230,7 +276,63 @@ def test_a_failure_is_told_in_a_sentence_that_names_the_link(line: str) -> None:
 
 
 def test_a_refused_renewal_speaks_of_the_key_exchange() -> None:
-    assert "refuses a key exchange for child net" in reason(["failed net renew"], GATEWAY)
+    assert "refuses to renew child net" in reason(["failed net renew"], GATEWAY)
+
+
+#: A daemon with one child; a far side that wants another key exchange refuses to renew it.
+DAEMON = """
+n=$(cat "$0.number" 2>/dev/null || echo 0)
+child() { echo "{name=net uniqueid=$1 reqid=1 state=$2 $(cat "$0.group" 2>/dev/null) }"; }
+case "$1 $*" in
+  "--initiate "*) echo 1 > "$0.number" ;;
+  "--rekey "*) echo x >> "$0.rekeys"; [ -e "$0.refuses" ] || echo $((n + 1)) > "$0.number" ;;
+  *--raw*) [ "$n" -lt 2 ] || child $((n - 1)) DELETED; [ "$n" = 0 ] || child "$n" INSTALLED ;;
+  "--list-sas "*) [ "$n" = 0 ] || echo "  net: #$n, reqid 1, INSTALLED, TUNNEL, ESP" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("refuses", "group", "how", "rekeys", "said"),
+    [
+        (False, "", "fresh", 1, ""),
+        (True, "", "fresh", 1, "failed net renew"),
+        (True, "", "kept", 0, ""),
+        # it had an exchange of its own already
+        (True, "dh-group=MODP_2048", "fresh", 0, ""),
+    ],
+)
+def test_a_new_child_is_renewed_at_once_with_or_without_a_key_exchange(
+    tmp_path: Path, refuses: bool, group: str, how: str, rekeys: int, said: str
+) -> None:
+    daemon = tmp_path / "swanctl"
+    daemon.write_text(f"#!/bin/sh\n{DAEMON}")
+    daemon.chmod(0o755)
+    if refuses:
+        (tmp_path / "swanctl.refuses").touch()
+    if group:
+        (tmp_path / "swanctl.group").write_text(group)
+    wanted = replace(GATEWAY, esp_proposals=("aes256-sha256",))
+    (tmp_path / "a-b.env").write_text(texts(wanted)[f"{FOLDER}/a-b.env"][0])
+    helper = source("ipsec/underlay-ipsec.sh").replace("+ 20)", "+ 2)")
+    for old, new in ((FOLDER, tmp_path), ("/run/underlay-ipsec", tmp_path)):
+        helper = helper.replace(old, str(new))
+    helper = helper.replace("PATH=", f"PATH={tmp_path}:").replace("journalctl -q", "echo log")
+    words = ["sh", "-c", helper, "helper", "prove", "a-b", "5", how]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode != 0) == bool(said), done.stderr
+    assert said in done.stdout
+    log = tmp_path / "swanctl.rekeys"
+    assert (len(log.read_text().split()) if log.exists() else 0) == rekeys
+
+
+def test_a_nat_that_the_plan_does_not_know_is_seen() -> None:
+    nat = RAW.replace("protocol=ESP", "protocol=ESP encap=yes")
+    assert not unforeseen_nat([RAW], GATEWAY)
+    assert unforeseen_nat([nat], GATEWAY)
+    assert not unforeseen_nat([nat.replace("{a-b", "{a-c")], GATEWAY)
+    known = plan.tunnel("a-b", LINK.model_copy(update={"encapsulate": True}), "a-gw")
+    assert not unforeseen_nat([nat], known)
 
 
 def test_the_way_back_keeps_the_first_state_and_restores_it(tmp_path: Path) -> None:

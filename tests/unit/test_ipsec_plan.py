@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from underlay.addressing.mtu import CIPHERS, esp
 from underlay.features.ipsec import plan, proposals
 from underlay.features.ipsec.settings import IPsec, Link
-from underlay.operations.ipsec_plan import HOOKS, rules, texts
+from underlay.operations.ipsec_plan import texts
+from underlay.operations.ipsec_rules import HOOKS, rules
 
 BASE: dict[str, Any] = {
     "ends": {
@@ -45,6 +46,8 @@ def test_nodes_route_and_gateways_do_not() -> None:
     assert (node.gateway, node.via, node.routes) == (False, "10.10.0.1", ("10.20.0.0/24",))
     assert rules(node) == {
         "NAT": (
+            # what kube-proxy has to masquerade is not ours to keep
+            "-m mark --mark 0x4000/0x4000 -j RETURN",
             "-s 10.10.0.0/24 -d 10.20.0.0/24 -j ACCEPT",
             "-s 10.244.0.0/16 -d 10.20.0.0/24 -j ACCEPT",
         )
@@ -87,7 +90,7 @@ def test_several_children_and_bypassed_networks_are_written() -> None:
     text = texts(wanted)["/etc/swanctl/conf.d/underlay-a-b.conf"][0]
     assert text.count("local_ts = ") == 3
     assert "remote_ts = 10.20.0.200/32\n        mode = pass" in text
-    assert rules(wanted)["NAT"][0] == "-d 10.20.0.200/32 -j RETURN"
+    assert rules(wanted)["NAT"][1] == "-d 10.20.0.200/32 -j RETURN"
     assert wanted.remote == ("10.10.0.0/24", "10.244.0.0/16")
 
 

@@ -31,6 +31,8 @@ GOOD: dict[str, Any] = {
     }
 }  # fmt: skip
 
+#: What somebody may write into an inventory where its place is asked for.
+LITERAL = "correct-horse-battery"
 FAR = {"address": "198.51.100.9", "networks": ["10.30.0.0/24"]}
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 HOSTS = ("a-gw", "a1", "b-gw", "a-gw2", "b-gw2")
@@ -51,6 +53,14 @@ def _far(link: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The same link to somebody else."""
     other = copy.deepcopy(link)
     other["ends"]["b"] = {**FAR, **changes}
+    return other
+
+
+def _twin(link: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Another link between the same gateways, for other networks."""
+    other = copy.deepcopy(link)
+    other["ends"]["a"]["networks"] = ["10.11.0.0/24"]
+    other["ends"]["b"].update(networks=["10.21.0.0/24"], **changes)
     return other
 
 
@@ -80,6 +90,12 @@ CASES: dict[str, tuple[Change, str]] = {
     "two secrets": (
         lambda s, k: k.update(psk={"env": "A", "file": "b"}), "exactly one of file, env",
     ),
+    "the secret itself": (
+        lambda s, k: k.update(psk=LITERAL), "psk: a secret does not belong into the inventory",
+    ),
+    "command of one word": (
+        lambda s, k: k.update(psk={"command": LITERAL}), "psk.command: runs without a shell",
+    ),
     "empty command": (lambda s, k: k.update(psk={"command": []}), "is empty"),
     "psk and certificates": (lambda s, k: k.update(ca="ca.pem"), "psk: beside certificates"),
     "certificate without key": (
@@ -106,6 +122,12 @@ CASES: dict[str, tuple[Change, str]] = {
     "child elsewhere": (
         lambda s, k: k.update(children={"pods": {"a": ["10.11.0.0/24"], "b": ["10.20.0.0/24"]}}),
         "children.pods.a: not behind that end (got '10.11.0.0/24')",
+    ),
+    "one pair in two children": (
+        lambda s, k: k.update(
+            children={name: {"a": ["10.10.0.0/24"], "b": ["10.20.0.0/24"]} for name in "xy"}
+        ),
+        "children.y: carries a pair of networks that x carries",
     ),
     "both behind NAT": (
         lambda s, k: [end.update(behind_nat=True) for end in k["ends"].values()],
@@ -138,6 +160,24 @@ CASES: dict[str, tuple[Change, str]] = {
         lambda s, k: s["links"].update({"a-c": _far(k, networks=["10.20.0.0/16"])}),
         "10.20.0.0/16 overlaps 10.20.0.0/24 of a-b",
     ),
+    "two links of the same gateways": (
+        lambda s, k: s["links"].update({"a-c": _twin(k)}),
+        "a-c: joins 192.0.2.1 and 192.0.2.2, as a-b does, so that the daemons could not tell the"
+        " keys and children of the two apart; write its networks as more children of a-b",
+    ),
+    "the far gateway of another link": (
+        lambda s, k: [
+            k.update(mode="route"), k["ends"]["b"].update(networks=["198.51.100.0/24"]),
+            s["links"].update({"a-c": _far(k)}),
+        ],
+        "a-b: 198.51.100.0/24 takes in 198.51.100.9, the far gateway of a-c",
+    ),
+    "the name of what another link bypasses": (
+        lambda s, k: [
+            k.update(bypass=["10.20.0.9/32"]), s["links"].update({"a-b-bypass": _far(k)}),
+        ],
+        "a-b-bypass: is the name of what a-b bypasses",
+    ),
     "one interface for two": (
         lambda s, k: [k.update(mode="route", if_id=7), s["links"].update({"a-c": _far(k)})],
         "shares interface or if_id",
@@ -151,6 +191,24 @@ def test_a_mistake_is_named(case: str) -> None:
     found = _problems(change)
     assert any(said in problem for problem in found), found
     assert all("; " in problem for problem in found), "each says what to do"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s, k: k.update(psk=LITERAL),
+        lambda s, k: k.update(psk={"secret": LITERAL}),
+        lambda s, k: k.update(psk={"env": "A", "vaule": LITERAL}),
+        lambda s, k: k.update(psk={"file": [LITERAL]}),
+        lambda s, k: k.update(psk={"env": LITERAL, "file": "x"}),
+        lambda s, k: k.update(pre_shared_key=LITERAL),
+        lambda s, k: k["ends"]["a"].update(certificate={"file": "a.pem", "key": LITERAL}),
+    ],
+)
+def test_a_secret_in_the_inventory_is_refused_and_not_repeated(change: Change) -> None:
+    (refused,) = _problems(change)
+    assert LITERAL not in refused
+    assert "may be a secret" in refused
 
 
 def test_every_mistake_is_listed_at_once() -> None:
@@ -170,6 +228,17 @@ def test_what_the_link_must_not_take_is_bypassed() -> None:
         link["bypass"] = ["10.10.0.0/24", "192.0.2.0/24"]
 
     assert _problems(change) == []
+
+
+def test_two_links_of_the_same_gateways_need_identities_of_their_own() -> None:
+    twin = {"identity": "second.example"}
+    assert _problems(lambda s, k: s["links"].update({"a-c": _twin(k, **twin)})) == []
+    # by policy, packets of the gateway itself are not taken
+    assert _problems(
+        lambda s, k: [
+            k["ends"]["b"].update(networks=["198.51.100.0/24"]), s["links"].update({"c": _far(k)}),
+        ]
+    ) == []  # fmt: skip
 
 
 def test_far_networks_must_not_be_our_pods() -> None:

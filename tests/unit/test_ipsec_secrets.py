@@ -111,3 +111,15 @@ def test_a_pem_of_another_kind_is_refused() -> None:
     assert secrets.pem(text, "a.pem", "CERTIFICATE") == text
     with pytest.raises(secrets.SecretError, match="no PEM of a private key"):
         secrets.pem(text, "a.pem", "PRIVATE KEY")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nx\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n-----END RSA PRIVATE KEY-----\n",
+    ],
+)
+def test_a_key_that_somebody_would_have_to_unlock_is_refused(text: str) -> None:
+    with pytest.raises(secrets.SecretError, match="a private key with a passphrase"):
+        secrets.pem(text, "a.key", "PRIVATE KEY")

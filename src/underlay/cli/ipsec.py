@@ -10,7 +10,7 @@ import yaml
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
-from underlay.errors import UnderlayError
+from underlay.errors import UnderlayError, UsageError
 
 if TYPE_CHECKING:
     from underlay.features.ipsec.settings import IPsec
@@ -54,7 +54,15 @@ def import_command(*, file: Path) -> None:
     """
     from underlay.features.ipsec import legacy
 
-    click.echo(legacy.convert(file.read_text()).text(), nl=False)
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: cannot be read as text ({type(error).__name__})") from None
+    try:
+        found = legacy.convert(text)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from None
+    click.echo(found.text(), nl=False)
 
 
 @command.command("peer")
@@ -129,9 +137,14 @@ def service_command(
         port, _, there = text.partition(":")
         if not port.isdigit() or not (there or port).isdigit():
             raise click.UsageError(f"--port {text}: write it as 80 or 80:8080")
+        if int(port) in pairs:
+            raise click.UsageError(f"--port {text}: {port} is given twice; give it once")
         pairs[int(port)] = int(there or port)
     checked = tuple(_address(text) for text in addresses)
-    objects = manifests.service(name, namespace, checked, pairs)
+    try:
+        objects = list(manifests.service(name, namespace, checked, pairs))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     click.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
 
 

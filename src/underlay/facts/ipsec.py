@@ -21,8 +21,10 @@ from underlay.facts.ipsec_host import (
     CHANGE,
     CONNECTIONS,
     FOLDER,
+    NFT,
     SWANCTL,
     TABLE,
+    Exemption,
     Host,
     Interface,
     Route,
@@ -42,6 +44,14 @@ SECRETS = " ".join(
 _RULES = (
     "for t in filter mangle nat; do iptables -w -t $t -S |"
     " grep -E '^-A (IPSEC-|(INPUT|FORWARD|OUTPUT|POSTROUTING) )' | sed \"s/^/$t /\"; done"
+)
+
+# the kernel is asked whether it could, by a table that is not made
+_NFT = (
+    "grep '^nft_masq ' /proc/modules; echo 'table ip underlay-probe { chain c { type nat hook"
+    " postrouting priority 90; ip saddr 192.0.2.1 snat to ip saddr; }; }' | nft -c -f - &&"
+    " { echo usable; for t in $(nft list tables | sed -n 's/^table ip //p' |"
+    f" grep ^{NFT}); do nft list table ip $t; done; }}"
 )
 
 
@@ -72,7 +82,7 @@ def readings(hashed: Iterable[str]) -> dict[str, str]:
         "loaded": "swanctl --list-conns --raw",
         "associations": "swanctl --list-sas --raw",
         "files": (
-            f"cd {FOLDER} && grep -sH '' *.env *.rules; cd {CONNECTIONS} &&"
+            f"cd {FOLDER} && grep -sH '' *.env *.rules *.nft; cd {CONNECTIONS} &&"
             " grep -sH '' underlay-*.conf"
         ),
         "secrets": f"stat -c '%a %n' {SECRETS}",
@@ -80,6 +90,8 @@ def readings(hashed: Iterable[str]) -> dict[str, str]:
         "units": "systemctl is-enabled underlay-ipsec.service;"
         " systemctl is-active underlay-ipsec-refresh.timer",
         "rules": _RULES,
+        "nft": _NFT,
+        "dropping": "nft list chains",
         "table": f"ip -4 route show table {TABLE}",
         "ruled": f"ip -4 rule show pref {TABLE}",
         "interfaces": "ip -d -o link show type xfrm",
@@ -134,6 +146,9 @@ def parse(found: Mapping[str, list[str]]) -> Host:
         ssh_device=device,
         bgp=tuple(sorted({_peer(line) for line in found["bgp"] if line.strip()})),
         pools=_members(found["pools"]),
+        exempt=_exempt(found["nft"]),
+        nft_masquerades=any(line.startswith("nft_masq ") for line in found["nft"]),
+        dropping=_dropping(found["dropping"]),
         kept=frozenset(line for line in map(str.strip, found["kept"]) if line),
         entries=journal.parse(found["journal"]),
     )
@@ -190,6 +205,40 @@ def _rules(
             target = re.search(r"-j (\S+)", rule)
             order[key] = (*order.get(key, ()), target.group(1) if target else "")
     return chains, order
+
+
+def _exempt(lines: Iterable[str]) -> dict[str, Exemption] | None:
+    """Our tables from `nft list table`; None when nft said that it cannot have one."""
+    found: dict[str, Exemption] | None = None
+    link = ""
+    for line in map(str.strip, lines):
+        if line == "usable":
+            found = {}
+        elif found is not None and line.startswith(f"table ip {NFT}"):
+            link = line.split()[2].removeprefix(NFT)
+            found[link] = Exemption("", 0)
+        elif found is not None and line.endswith(("return", "snat to ip saddr", '"')):
+            mark = re.search(r'comment "([0-9a-f]+)"', line)
+            known = found[link]
+            found[link] = Exemption(mark.group(1) if mark else known.mark, known.rules + 1)
+    return found
+
+
+def _dropping(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """(table, hook) of nft's chains that drop what they do not accept, without those of iptables.
+
+    iptables' own chains are in tables of nft, too, and ours come first there.
+    """
+    found = []
+    table = ""
+    for line in map(str.strip, lines):
+        words = line.split()
+        if words[:1] == ["table"]:
+            table = " ".join(words[1:3])
+        hook = re.match(r"type filter hook (input|forward|output) .*policy drop;", line)
+        if hook and table.startswith(("ip ", "inet ")) and table not in {"ip filter", "ip mangle"}:
+            found.append((table, hook.group(1)))
+    return tuple(found)
 
 
 def _route(line: str) -> tuple[str, Route]:

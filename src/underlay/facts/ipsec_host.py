@@ -17,6 +17,8 @@ CERTIFICATES = ("private", "x509", "x509ca")
 CHANGE = "ipsec"
 #: Files of links as they were before a change that is not proved yet.
 BEFORE = f"{journal.ROOT}/{CHANGE}/before"
+#: Our tables of nft begin so, the link's name follows.
+NFT = "underlay-ipsec-"
 #: Our routing table and the preference of the rule that leads there; the daemon's own is 220.
 TABLE = 218
 
@@ -47,6 +49,14 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class Exemption:
+    """A live table of nft that keeps addresses: the mark of what made it, and its rules."""
+
+    mark: str
+    rules: int
+
+
+@dataclass(frozen=True)
 class Host:
     """One host.
 
@@ -60,8 +70,10 @@ class Host:
     connected: networks of own addresses; mains: routes of the main table as (to, device);
     ike_port_taken: somebody listens on UDP 500; ssh: client and server address of this session;
     ssh_device: where packets to that client leave; bgp: peers of live BGP sessions; pools:
-    networks that Calico does not masquerade to, None without Calico; kept: folders of earlier files
-    of links, and those that a run was still copying, which end in `.new`.
+    networks that Calico does not masquerade to, None without Calico; exempt: link -> our table of
+    nft, None where nft cannot have one; nft_masquerades: something masquerades in nft;
+    dropping: (table, hook) of nft's chains that drop what they do not accept; kept: folders of
+    earlier files of links, and those that a run was still copying, which end in `.new`.
     """
 
     tools: frozenset[str]
@@ -91,6 +103,9 @@ class Host:
     ssh_device: str
     bgp: tuple[str, ...]
     pools: tuple[str, ...] | None
+    exempt: Mapping[str, Exemption] | None
+    nft_masquerades: bool
+    dropping: tuple[tuple[str, str], ...]
     kept: frozenset[str]
     entries: tuple[journal.Entry, ...]
 

@@ -27,12 +27,12 @@ from underlay.operations import (
 from underlay.operations.ipsec_plan import (
     SHARED,
     Change,
-    Tunnel,
     compare,
     shared_files,
 )
 from underlay.operations.ipsec_refusals import notes, path_may_change, refusals
 from underlay.operations.ipsec_secrets import SecretFile
+from underlay.operations.ipsec_tunnel import Tunnel
 
 GUARD = "ipsec"
 Steps = Generator[PyinfraCommand, None, None]
@@ -107,7 +107,10 @@ def links(wanted: Sequence[Tunnel], secrets: Sequence[SecretFile], guard_seconds
     if lacking:
         yield from outcome.fail(*(f"{host.name}: {text}" for text in lacking))
         return
-    plan = _plan(found, wanted, differing or [], _stale(found, wanted, secrets))
+    held = _held(wanted)
+    able = [link for link in wanted if link not in held]
+    new = [file for file in differing or [] if file.link not in {link.name for link in held}]
+    plan = _plan(found, wanted, able, new, _stale(found, able, secrets))
     if plan.nothing:
         host.noop(f"{len(wanted)} links are as wanted")
         return
@@ -182,6 +185,19 @@ def read() -> Host | None:
     return found
 
 
+def _held(wanted: Sequence[Tunnel]) -> list[Tunnel]:
+    """Links that this run cannot bring to their end, so that what is there must stay as it is."""
+    held = []
+    for link in wanted:
+        names = ipsec_proof.lost(state, link)
+        if names:
+            held.append(link)
+            ipsec_proof.held(state, link.name)
+            text = f"stays as it is here, because {', '.join(names)} has failed"
+            outcome.note(host, f"{host.name}: {link.name}: {text}")
+    return held
+
+
 def _lacking(found: Host, wanted: Sequence[Tunnel]) -> list[str]:
     """Algorithms that only a running daemon can tell of."""
     problems = []
@@ -204,12 +220,17 @@ def _stale(found: Host, wanted: Sequence[Tunnel], secrets: Sequence[SecretFile])
 
 
 def _plan(
-    found: Host, wanted: Sequence[Tunnel], new: Sequence[SecretFile], stale: Sequence[str]
+    found: Host,
+    wanted: Sequence[Tunnel],
+    able: Sequence[Tunnel],
+    new: Sequence[SecretFile],
+    stale: Sequence[str],
 ) -> _Plan:
-    changes = {link: compare(found, link) for link in wanted}
+    """What to do; able: those of the wanted links that may change."""
+    changes = {link: compare(found, link) for link in able}
     with_secret = {file.link for file in new}
-    with_secret |= {link.name for link in wanted if {*ipsec_script.of_link(link.name)} & {*stale}}
-    todo = [link for link in wanted if changes[link].reasons or link.name in with_secret]
+    with_secret |= {link.name for link in able if {*ipsec_script.of_link(link.name)} & {*stale}}
+    todo = [link for link in able if changes[link].reasons or link.name in with_secret]
     # an association that an earlier run did not prove may come from the settings before it
     anew = with_secret | found.unproved
     renewed = [

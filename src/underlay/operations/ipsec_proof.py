@@ -20,7 +20,8 @@ from pyinfra.api.state import State
 
 from underlay.facts.ipsec import associations
 from underlay.operations import outcome
-from underlay.operations.ipsec_plan import HELPER, Tunnel, unlike
+from underlay.operations.ipsec_plan import HELPER, unlike
+from underlay.operations.ipsec_tunnel import Tunnel
 
 #: What the daemon's log says -> what it means; the first that is found counts.
 REASONS = (
@@ -48,10 +49,14 @@ REASONS = (
 
 @dataclass
 class _Run:
-    """What happened to links in one run: link -> whether its keys are new; link -> sentence."""
+    """What happened to links in one run: link -> whether its keys are new; link -> sentence.
+
+    lost: hosts that had failed before the first one was changed, None until then.
+    """
 
     changed: dict[str, bool] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    lost: frozenset[str] | None = None
 
 
 _runs: WeakKeyDictionary[State, _Run] = WeakKeyDictionary()
@@ -61,6 +66,21 @@ def changed(state: State, link: str, *, fresh: bool) -> None:
     """A host of this link changes; fresh: the association must be made anew."""
     run = _runs.setdefault(state, _Run())
     run.changed[link] = run.changed.get(link, False) or fresh
+
+
+def lost(state: State, link: Tunnel) -> list[str]:
+    """Gateways of a link that had failed before any host was changed; the same for all hosts."""
+    run = _runs.setdefault(state, _Run())
+    failed = frozenset(other.name for other in state.failed_hosts)
+    if run.lost is None and state.is_executing:
+        run.lost = failed
+    known = failed if run.lost is None else run.lost
+    return [name for name in link.provers if name in known]
+
+
+def held(state: State, link: str) -> None:
+    """No host changes this link, whatever was planned before one of them failed."""
+    _runs.setdefault(state, _Run()).changed.pop(link, None)
 
 
 def is_changed(state: State, link: str) -> bool:
@@ -101,6 +121,13 @@ def prove(state: State, host: Host, link: Tunnel, seconds: int) -> bool:
     if ok and not narrowed:
         names = ", ".join(child.name for child in link.children)
         host.log(f"{host.name}: {link.name}: established with {link.peer} ({names})")
+        if unforeseen_nat(output.stdout_lines, link):
+            outcome.note(
+                host,
+                f"{host.name}: {link.name}: there is a NAT on the way, so that packets go in UDP,"
+                f" which costs 8 bytes more than MTU {link.mtu} counts; set encapsulate: True in"
+                f" ipsec.links.{link.name}, or behind_nat or local_address of the end behind it",
+            )
         return True
     said = [*output.stdout_lines, *output.stderr_lines]
     sentence = narrowed[0] if narrowed else reason(said, link)
@@ -109,6 +136,12 @@ def prove(state: State, host: Host, link: Tunnel, seconds: int) -> bool:
     host.log(f"{host.name}: {sentence}; the link {after}", outcome.ERROR)
     # hosts must live to take their part back; `settled` ends them
     return True
+
+
+def unforeseen_nat(lines: Sequence[str], link: Tunnel) -> bool:
+    """Whether live children of a link go in UDP and the plan does not know it."""
+    mine = [line for line in lines if line.startswith(f"list-sa event {{{link.name} ")]
+    return not link.in_udp and any(re.search(r"\bencap=yes\b", line) for line in mine)
 
 
 def reason(lines: Sequence[str], link: Tunnel) -> str:
@@ -126,7 +159,10 @@ def reason(lines: Sequence[str], link: Tunnel) -> str:
         if re.search(pattern, text):
             return f"{said}: {meaning.format(**values)}"
     if step == "renew":
-        pfs = "the far side refuses a key exchange for child {child}; compare esp_proposals {esp}"
+        pfs = (
+            "the far side refuses to renew child {child}; compare esp_proposals {esp}, above all"
+            " whether it wants a key exchange (PFS)"
+        )
         return f"{said}: {pfs.format(**values)}"
     if step == "waiting":
         return f"{said}: the far side, which must call, did not; look at its log"

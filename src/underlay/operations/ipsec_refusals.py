@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
 from underlay.facts.ipsec_host import FOLDER, TABLE, Host
-from underlay.operations.ipsec_plan import Tunnel
+from underlay.operations.ipsec_tunnel import Tunnel
 
 
 def refusals(found: Host, wanted: Sequence[Tunnel], *, installs: bool) -> list[str]:
@@ -91,12 +91,41 @@ def path_may_change(found: Host, wanted: Sequence[Tunnel], gone: Sequence[str]) 
 
 def notes(found: Host, wanted: Sequence[Tunnel]) -> list[str]:
     """What works, and should be known."""
-    return [
+    texts = [
         f"{link.name}: the route to {to} by {device} stays; ours in table {TABLE} comes before it"
         for link in wanted
         for to, device in found.mains
         if to in link.routes
     ]
+    texts += _firewalls(found, wanted)
+    if wanted and found.nft_masquerades and found.exempt is None:
+        texts.append(
+            "something masquerades in nft, and no program nft is here that could keep the"
+            " addresses of pods (nftables, 1.0 or newer); install it, and see docs/ipsec.md"
+        )
+    return texts
+
+
+#: What the kernel's hooks of a gateway must let pass of a link.
+_PASSES = {
+    "input": "let UDP 500 and 4500, ESP and `meta ipsec exists` from {peer} in there",
+    "forward": "let packets between {own} and {far} pass there",
+    "output": "let UDP 500 and 4500 and ESP to {peer} out there",
+}
+
+
+def _firewalls(found: Host, wanted: Sequence[Tunnel]) -> Iterator[str]:
+    """An accept in iptables is none in a table of nft."""
+    for link in wanted:
+        if not link.gateway:
+            continue
+        own = dict.fromkeys(cidr for child in link.children for cidr in child.local)
+        values = {"peer": link.peer, "own": ", ".join(own), "far": ", ".join(link.remote)}
+        for table, hook in found.dropping:
+            yield (
+                f"{link.name}: nft's table {table} drops what it does not accept ({hook}), and our"
+                f" rules in iptables cannot change that; {_PASSES[hook].format(**values)}"
+            )
 
 
 def _covering(address: str, networks: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ from underlay import journal
 from underlay.facts.ipsec_host import BEFORE, CERTIFICATES, CHANGE, CONNECTIONS, FOLDER, SWANCTL
 from underlay.operations import outcome
 from underlay.operations.files import append_entry, beside, remove_file, write_files
-from underlay.operations.ipsec_plan import HELPER, SHARED, Tunnel
+from underlay.operations.ipsec_plan import HELPER, SHARED
+from underlay.operations.ipsec_tunnel import Tunnel
 
 FORWARD = "net.ipv4.ip_forward"
 DAEMON = "strongswan"
@@ -32,7 +33,8 @@ def of_link(name: str) -> tuple[str, ...]:
     return (
         f"{CONNECTIONS}/secret-underlay-{name}.conf",
         *(f"{SWANCTL}/{kind}/underlay-{name}.pem" for kind in CERTIFICATES),
-        f"{FOLDER}/{name}.env", f"{FOLDER}/{name}.rules", f"{CONNECTIONS}/underlay-{name}.conf",
+        f"{FOLDER}/{name}.nft", f"{FOLDER}/{name}.env", f"{FOLDER}/{name}.rules",
+        f"{CONNECTIONS}/underlay-{name}.conf",
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ without the path, the value and what to write instead.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ from pydantic_core import ErrorDetails
 from underlay.settings.fleet import Fleet, HostSettings, RawHost
 from underlay.settings.problem import Problem, shown
 from underlay.settings.section import Section
+
+#: Keys whose value may be a secret that somebody wrote into the inventory by mistake.
+_SECRET = re.compile(r"psk|secret|passw|token|private|shared.?key|^key$", re.IGNORECASE)
+_HIDDEN = "a value that is not shown here, because it may be a secret"
 
 
 def read_fleet(
@@ -58,7 +63,13 @@ def _problems(host: str, kind: type[Section], error: ValidationError) -> Iterato
         elif detail["type"] == "missing":
             yield Problem(host, path, "required and not given", None, "add it")
         else:
-            yield Problem(host, path, _what(detail), shown(detail["input"]), _do(detail))
+            yield Problem(host, path, _what(detail), _got(detail), _do(detail))
+
+
+def _got(detail: ErrorDetails) -> str:
+    """The value as a message may have it, wherever on its way a key speaks of a secret."""
+    secret = any(_SECRET.search(str(step)) for step in detail["loc"])
+    return _HIDDEN if secret else shown(detail["input"])
 
 
 def _unknown_key(host: str, path: str, kind: type[Section], detail: ErrorDetails) -> Problem:
@@ -66,7 +77,7 @@ def _unknown_key(host: str, path: str, kind: type[Section], detail: ErrorDetails
     known = _keys_at(kind, parents)
     close = difflib.get_close_matches(str(key), known, n=1)
     do = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(sorted(known))}"
-    return Problem(host, path, "no such setting", shown(detail["input"]), do)
+    return Problem(host, path, "no such setting", _got(detail), do)
 
 
 def _keys_at(kind: type[BaseModel], parents: Sequence[int | str]) -> list[str]:

@@ -5,24 +5,37 @@ The rule: an object is whole and can be applied as it is, by its served API.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import collapse_addresses, ip_address
 from typing import Any
 
 from underlay.features.ipsec import plan
 from underlay.features.ipsec.settings import Link
 
 CALICO = "projectcalico.org/v3"
+#: Prefix of the blocks that Calico gives to nodes, unless a pool says another.
+BLOCK = 26
+#: What Kubernetes takes as the name of a Service; a suffix of ours must fit behind it.
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,54}[a-z0-9])?")
 
 
 def pools(name: str, link: Link, side: str) -> Iterator[dict[str, Any]]:
-    """Disabled IPPools: Calico masquerades only to what lies in none of its pools."""
-    for number, cidr in enumerate(plan.networks(link, plan.far(link, side)), start=1):
+    """Disabled IPPools: Calico masquerades only to what lies in none of its pools.
+
+    Calico refuses pools that overlap or are smaller than a block, and another network for a pool
+    that is there: hence the name.
+    """
+    for cidr in collapse_addresses(plan.networks(link, plan.far(link, side))):
+        spec: dict[str, Any] = {"cidr": str(cidr), "disabled": True, "natOutgoing": False}
+        if cidr.prefixlen > BLOCK:
+            spec["blockSize"] = cidr.prefixlen
+        words = re.sub(r"[./]", "-", str(cidr))
         yield {
             "apiVersion": CALICO,
             "kind": "IPPool",
-            "metadata": {"name": f"ipsec-{name}-{number}"},
-            "spec": {"cidr": str(cidr), "disabled": True, "natOutgoing": False},
+            "metadata": {"name": f"ipsec-{name}-{words}"},
+            "spec": spec,
         }
 
 
@@ -42,10 +55,19 @@ def service(
 ) -> Iterator[dict[str, Any]]:
     """A Service without selector and its EndpointSlice. ports: port here -> port there.
 
-    An ExternalName with an address in it is a DNS name of digits, which nobody resolves.
+    An ExternalName with an address in it is a DNS name of digits, which nobody resolves. ValueError
+    is what Kubernetes would refuse, as `what; do`.
     """
+    for text in (name, namespace):
+        if not NAME.fullmatch(text):
+            raise ValueError(f"no name of Kubernetes: {text!r}; use up to 56 of a-z, 0-9 and -")
     for address in addresses:
-        ip_address(address)
+        found = ip_address(address)
+        if found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified:
+            raise ValueError(f"no address of a pod or Service: {address}; give one of the far side")
+    for port in (*ports, *ports.values()):
+        if not 1 <= port <= 65535:
+            raise ValueError(f"no port: {port}; use 1 to 65535")
     yield {
         "apiVersion": "v1",
         "kind": "Service",
@@ -73,6 +95,7 @@ def service(
             {"name": f"p{port}", "port": there, "protocol": "TCP"} for port, there in ports.items()
         ],
         "endpoints": [
-            {"addresses": [address], "conditions": {"ready": True}} for address in addresses
+            {"addresses": [address], "conditions": {"ready": True}}
+            for address in dict.fromkeys(addresses)
         ],
     }

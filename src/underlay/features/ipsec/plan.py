@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from underlay.addressing.mtu import esp, mss
 from underlay.features.ipsec import proposals
 from underlay.features.ipsec.settings import IPsec, Link
-from underlay.operations.ipsec_plan import Child, Tunnel
+from underlay.operations.ipsec_tunnel import Child, Tunnel
 
 #: The child of a link that names none.
 ONLY_CHILD = "net"
@@ -48,8 +48,8 @@ def tunnel(name: str, link: Link, host: str) -> Tunnel:
         proposals=tuple(proposals.canonical(text) for text in link.proposals),
         esp_proposals=tuple(proposals.canonical(text) for text in link.esp_proposals),
         algorithms=proposals.needed(link.proposals, link.esp_proposals),
-        forward_secret=proposals.forward_secret(link.esp_proposals),
         encapsulate=link.encapsulate,
+        in_udp=in_udp(link),
         dpd_delay_s=link.dpd_delay_s,
         rekey_s=link.rekey_s,
         child_rekey_s=link.child_rekey_s,

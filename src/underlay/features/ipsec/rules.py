@@ -8,6 +8,7 @@ from itertools import combinations
 
 from underlay.addressing.mtu import IPV4_MINIMUM
 from underlay.features.ipsec import plan
+from underlay.features.ipsec.neighbours import between
 from underlay.features.ipsec.proposals import problems as proposal_problems
 from underlay.features.ipsec.settings import IPsec, Link
 from underlay.settings import Fleet, Problem, shown
@@ -28,7 +29,7 @@ def each_link(fleet: Fleet) -> Iterator[Problem]:
                     host.name, f"{IPsec.KEY}.links.{name}.{below}", what,
                     shown(got) if got is not None else None, do,
                 )  # fmt: skip
-        yield from _between(host.name, section)
+        yield from between(host.name, section)
         yield from _services(host.name, section, host.section(Network))
 
 
@@ -68,7 +69,7 @@ def _problems(name: str, link: Link, known: set[str]) -> _Found:
     children = list(_children(link))
     yield from children
     if not named and not children:
-        rules: tuple[Callable[[Link], _Found], ...] = (_networks, _ways, _inside)
+        rules: tuple[Callable[[Link], _Found], ...] = (_pairs, _networks, _ways, _inside)
         for rule in rules:
             yield from rule(link)
         if not any(key == "esp_proposals" for key, *_ in _algorithms(link)):
@@ -145,6 +146,14 @@ def _children(link: Link) -> _Found:
                 yield f"ends.{side}.networks", "no network", (), "name what lies behind this end"
 
 
+def _pairs(link: Link) -> _Found:
+    """The kernel has one policy for a pair, so that one child would take what is the other's."""
+    for (one, a), (other, b) in combinations(link.children.items(), 2):
+        if all(set(a.get(side, ())) & set(b.get(side, ())) for side in link.ends):
+            do = f"leave it out, or name networks that {one} does not have"
+            yield f"children.{other}", f"carries a pair of networks that {one} carries", None, do
+
+
 def _networks(link: Link) -> _Found:
     """One address must not lie on both sides, and an outer address not behind the link."""
     (one, other) = link.ends
@@ -201,33 +210,6 @@ def _sizes(link: Link) -> _Found:
         yield "mtu", f"the cipher leaves {room} of the underlay", link.mtu, f"use at most {room}"
     if room < IPV4_MINIMUM:
         yield "ends", f"the underlay leaves {room}, below {IPV4_MINIMUM}", None, "raise it"
-
-
-def _between(host: str, section: IPsec) -> Iterator[Problem]:
-    """Two links of one gateway must not claim the same pair of networks, nor one interface."""
-    mine = {
-        name: link for name, link in section.present.items()
-        if len(link.ends) == 2 and plan.side_of(link, host) is not None
-    }  # fmt: skip
-    for (one, a), (other, b) in combinations(mine.items(), 2):
-        here, there = plan.side_of(a, host), plan.side_of(b, host)
-        both = plan.is_gateway(a, host) and plan.is_gateway(b, host)
-        if both and a.mode == "route" == b.mode:
-            for what in (a.device(one) == b.device(other), a.number(one) == b.number(other)):
-                if what:
-                    yield Problem(
-                        host, f"{IPsec.KEY}.links.{other}", f"shares interface or if_id with {one}",
-                        None, "give each link its own interface and if_id",
-                    )  # fmt: skip
-        if here is None or there is None:
-            continue
-        for x in plan.networks(a, plan.far(a, here)):
-            for y in plan.networks(b, plan.far(b, there)):
-                if x.overlaps(y):
-                    yield Problem(
-                        host, f"{IPsec.KEY}.links.{other}", f"{y} overlaps {x} of {one}", None,
-                        "a network can lie behind one link only; narrow one",
-                    )  # fmt: skip
 
 
 def _services(host: str, section: IPsec, network: Network) -> Iterator[Problem]:

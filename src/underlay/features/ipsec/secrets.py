@@ -148,4 +148,8 @@ def pem(text: str, origin: str, kind: str) -> str:
     """A PEM file of one kind; SecretError when it is another."""
     if "-----BEGIN " not in text or f"{kind}-----" not in text:
         raise SecretError(f"{origin}: no PEM of a {kind.lower()}", "name the right file")
+    if "ENCRYPTED" in text:
+        # the daemon starts at boot, with nobody to ask
+        do = 'let a command decrypt it: ["openssl", "pkey", "-in", FILE]'
+        raise SecretError(f"{origin}: a private key with a passphrase", do)
     return text if text.endswith("\n") else text + "\n"

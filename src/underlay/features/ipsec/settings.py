@@ -29,6 +29,23 @@ class Secret(Part):
     env: str | None = None
     command: tuple[str, ...] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, found: object) -> object:
+        if isinstance(found, str | bytes):
+            raise ValueError(
+                "a secret does not belong into the inventory; write where this computer finds it:"
+                ' {"file": ...}, {"env": ...} or {"command": [...]}'
+            )
+        return found
+
+    @field_validator("command", mode="before")
+    @classmethod
+    def _words(cls, found: object) -> object:
+        if isinstance(found, str):
+            raise ValueError('runs without a shell; write it as ["pass", "show", "vpn/to-aws"]')
+        return found
+
     @model_validator(mode="after")
     def _one(self) -> Secret:
         if sum(found is not None for found in (self.file, self.env, self.command)) != 1:
