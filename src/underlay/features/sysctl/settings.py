@@ -27,20 +27,23 @@ _NUMBERS = frozenset(
 
 
 class Minimum(Part):
-    """A value that is only ever raised to.
+    """A value that is only ever raised to [underlay].
 
-    at_least: the lowest value; a higher live one stays.
+    at_least: the lowest value, a higher live one stays.
     """
 
     at_least: int = Field(ge=0)
 
 
 class Sysctl(Section):
-    """Kernel settings of one host.
+    """Kernel settings of one host [sysctl.d(5)].
 
+    state: `absent` gives every key back [underlay].
     profiles: values for a purpose, mostly minimums, later ones win key by key, of two minimums the
-    higher; values: key to value, exact and over the profiles, None takes a profile's key out;
-    state: `absent` gives every key back.
+        higher [linux, networking/ip-sysctl.rst, networking/nf_conntrack-sysctl.rst,
+        admin-guide/sysctl/net.rst].
+    values: key -> value, exact and over the profiles, none takes a profile's key out {each a
+        number, words of one line, or at_least}.
     """
 
     KEY: ClassVar[str] = "sysctl"
