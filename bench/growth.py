@@ -3,10 +3,11 @@
     python -m bench.growth [--hosts 1 10 25 50 100] [--loop-up-to 25] [--plot docs/growth.svg]
 
 Every count has hosts of its own for each way, so that the first apply is one. The ways are those of
-bench/ways.py, run one after the other; `ratio` is a way's seconds as a multiple of underlay's, of
-the same count and job, taken within the same minutes. Per way also what it costs the computer that
-runs it: CPU seconds with all its processes, and the largest sum of their memory (proportional set
-size, looked at five times a second). Needs root and the extra `bench`.
+bench/ways.py, run one after the other; only bare ssh is run on the hosts of underlay, right before
+each of its jobs. `ratio` is a way's seconds as a multiple of underlay's, and `of ssh` as one of
+bare ssh's, of the same count and job, taken within the same minutes. Per way also what it costs the
+computer that runs it: CPU seconds with all its processes, and the largest sum of their memory
+(proportional set size, looked at five times a second). Needs root and the extra `bench`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from bench.hosts import Hosts, hosts
 from bench.ways import Way, project, ways
 
 JOBS = ("first apply", "re-apply", "one host changes")
-WAYS = ("underlay", "template", "loop")
+WAYS = ("ssh", "underlay", "template", "loop")
+#: Ways on the same hosts: bare ssh changes nothing there.
+TOGETHER = (("ssh", "underlay"), ("template",), ("loop",))
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,13 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, help="write this SVG")
     options = parser.parse_args()
     found: dict[tuple[int, str, str], Cost] = {}
-    print("| hosts | job | way | seconds | ratio | commands per host | CPU s | MiB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| hosts | job | way | seconds | ratio | of ssh | commands per host | CPU s | MiB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for count in options.hosts:
-        for name in WAYS:
-            if name == "loop" and count > options.loop_up_to:
+        for names in TOGETHER:
+            if "loop" in names and count > options.loop_up_to:
                 continue
-            for job, cost in _jobs(count, name):
+            for job, name, cost in _jobs(count, names):
                 found[count, job, name] = cost
         for job in JOBS:
             _print(found, count, job)
@@ -63,28 +66,29 @@ def main() -> int:
 
 
 def _print(found: dict[tuple[int, str, str], Cost], count: int, job: str) -> None:
-    own = found[count, job, "underlay"]
+    own, bare = found[count, job, "underlay"], found[count, job, "ssh"]
     for name in WAYS:
         cost = found.get((count, job, name))
         if cost is not None:
             print(
                 f"| {count} | {job} | `{name}` | {cost.seconds:.1f} |"
-                f" {cost.seconds / own.seconds:.1f} | {cost.commands:.1f} | {cost.cpu:.1f} |"
-                f" {cost.mib:.0f} |",
+                f" {cost.seconds / own.seconds:.1f} | {cost.seconds / bare.seconds:.2f} |"
+                f" {cost.commands:.1f} | {cost.cpu:.1f} | {cost.mib:.0f} |",
                 flush=True,
             )
 
 
-def _jobs(count: int, name: str) -> Iterator[tuple[str, Cost]]:
-    """The three jobs of one way on hosts that nothing was done to before."""
+def _jobs(count: int, names: Sequence[str]) -> Iterator[tuple[str, str, Cost]]:
+    """The three jobs of ways that share hosts, in turns; nothing was done to those before."""
     with tempfile.TemporaryDirectory() as place, hosts(count, Path(place)) as made:
         folder = Path(place)
         project(folder, made)
-        way = ways(folder, made)[name]
-        yield JOBS[0], _measured(way, made)
-        yield JOBS[1], _measured(way, made)
-        project(folder, made, odd=made.addresses[-1])
-        yield JOBS[2], _measured(way, made)
+        every = ways(folder, made)
+        for job in JOBS:
+            if job == JOBS[-1]:
+                project(folder, made, odd=made.addresses[-1])
+            for name in names:
+                yield job, name, _measured(every[name], made)
 
 
 def _measured(way: Way, made: Hosts) -> Cost:

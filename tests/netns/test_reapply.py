@@ -55,6 +55,44 @@ def test_apply_reapply_take_out_and_take_back(fleet: Fleet) -> None:
     assert fleet.changes() == 0
 
 
+def test_a_profile_keeps_what_a_host_has_more_of(fleet: Fleet) -> None:
+    """Ports that one host reserves and uses already, and what is raised there later."""
+    span = "net.ipv4.ip_local_port_range"
+    before = fleet.live(BACKLOG, PORTS, span)
+    first, other = fleet.hosts.addresses[:2]
+
+    def write(key: str, value: str) -> None:
+        fleet.remote(first, f"echo '{value}' > /proc/sys/{key.replace('.', '/')}")
+
+    def read(address: str) -> list[str]:
+        paths = " ".join(f"/proc/sys/{key.replace('.', '/')}" for key in (BACKLOG, PORTS, span))
+        return [
+            " ".join(line.split()) for line in fleet.remote(address, f"cat {paths}").splitlines()
+        ]
+
+    write(PORTS, "8080")
+    write(span, "1024 65535")
+    # the neighbour table is that of the computer, not of a namespace
+    taken_out = {f"net.ipv4.neigh.default.gc_thresh{number}": None for number in (1, 2, 3)}
+    fleet.declare({"profiles": ["large-cluster"], "values": taken_out})
+    assert fleet.changes() == 3
+    assert read(first) == ["65535", "8080,30000-32767", "1024 65535"]
+    assert read(other) == ["65535", "30000-32767", "10240 65000"]
+    assert fleet.changes() == 0
+
+    write(BACKLOG, "131072")
+    assert fleet.changes() == 1, "its file takes the higher value over"
+    assert read(first)[0] == "131072"
+    assert fleet.changes() == 0
+
+    fleet.declare({"state": "absent"})
+    assert fleet.changes() == 3
+    assert read(first) == ["131072", "8080", "1024 65535"]
+    for key, value in zip((BACKLOG, PORTS, span), read(other), strict=True):
+        write(key, value)
+    assert fleet.live(BACKLOG, PORTS, span) == before
+
+
 def test_a_refused_value_changes_nothing_and_fails(fleet: Fleet) -> None:
     before = fleet.live(FORWARD, TIMEOUT)
     fleet.declare({"values": {FORWARD: 1, TIMEOUT: 15, "net.ipv4.tcp_congestion_control": "none"}})

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 import yaml
 
+from underlay import journal
 from underlay.cli import COMMANDS
+from underlay.facts import ipsec_host, wireguard_host
+from underlay.features import all_sections
+from underlay.operations import (
+    flannel_device,
+    guard,
+    ipsec_plan,
+    ipsec_script,
+    kernel_modules,
+    sysctl_script,
+    watch,
+    wireguard_plan,
+)
+from underlay.settings import Section
+from underlay.settings.models import parts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOYS = sorted(path.name for path in (ROOT / "deploys").glob("*.py"))
@@ -59,6 +75,79 @@ def test_the_page_of_a_deploy_says_what_it_writes_and_how_to_undo_it(page: str) 
         headings = ["## Files on the machine", "## Undo it by hand"]
     for heading in headings:
         assert heading in (ROOT / page).read_text().splitlines(), f"{page}: {heading}"
+
+
+#: Section -> the page that has its table of settings.
+SETTINGS = {
+    "cluster": "settings.md", "network": "preflight.md", "kernel_modules": "kernel-modules.md",
+    "sysctl": "sysctl.md", "kube_proxy": "proxy-mode.md", "preflight": "preflight.md",
+    "wireguard": "wireguard.md", "route_reflectors": "route-reflectors.md",
+    "flannel": "flannel.md", "calico": "calico.md", "ipsec": "ipsec.md",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("section", all_sections(), ids=lambda section: section.KEY)
+def test_a_page_names_every_setting_and_leads_to_its_source(section: type[Section]) -> None:
+    page = (ROOT / "docs" / SETTINGS[section.KEY]).read_text()
+    assert f"(settings-reference.md#{section.KEY})" in page
+    for path, model in {"": section, **parts(section)}.items():
+        for name in model.model_fields:
+            named = re.search(rf"[`\".*{{ ]{name}[`\": ]", page)
+            assert named, f"docs/{SETTINGS[section.KEY]} does not name {section.KEY}.{path}.{name}"
+
+
+#: Page -> what its deploy writes on a machine.
+WRITTEN = {
+    "kernel-modules.md": (kernel_modules.LOAD_FILE, kernel_modules.OPTIONS_FILE,
+                          journal.path(kernel_modules.CHANGE)),
+    "sysctl.md": (sysctl_script.PATH, journal.path(sysctl_script.CHANGE)),
+    "flannel.md": (flannel_device.RULE,),
+    "wireguard.md": (*wireguard_plan.SHARED, journal.path(wireguard_host.CHANGE),
+                     guard.folder(wireguard_host.CHANGE), wireguard_host.FOLDER),
+    "ipsec.md": (*ipsec_plan.SHARED, f"{journal.directory(ipsec_host.CHANGE)}/",
+                 guard.folder(ipsec_host.CHANGE), *ipsec_script.of_link("LINK")),
+    "proxy-mode.md": (journal.path("kube_proxy"), watch._FOLDER),
+    "route-reflectors.md": (journal.path("route_reflectors"),),
+}  # fmt: skip
+
+
+def _shown(files: str) -> set[str]:
+    """Paths of a table's first column; `a.env`, `.peers` and `b/`, `c/d` stand for all of them."""
+    found: set[str] = set()
+    for row in re.findall(r"^\| (`/[^|]*) \|", files, re.M):
+        last = ""
+        for word in re.findall(r"`([^`]+)`", row):
+            if word.startswith("."):
+                last = last[: last.rindex(".")] + word
+            else:
+                last = (
+                    word
+                    if word.startswith("/")
+                    else f"{last.rstrip('/').rpartition('/')[0]}/{word}"
+                )
+            found.add(last)
+    return found
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_a_page_tells_of_every_file_that_its_deploy_writes(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    files = text.partition("## Files on the machine\n")[2].partition("\n## ")[0]
+    for path in WRITTEN[page]:
+        told = any(
+            fnmatchcase(path, shown) or (path + "/").startswith(shown.rstrip("/") + "/")
+            or shown.startswith(path + "/")
+            for shown in _shown(files)
+        )  # fmt: skip
+        assert told, f"docs/{page} does not tell of {path}"
+
+
+def test_the_quick_start_lists_every_deploy() -> None:
+    table = (ROOT / "docs/index.md").read_text().partition("## Which deploy\n")[2]
+    told = re.findall(r"\[([\w, ]+)\]\([\w-]+\.md\)", table.partition("\n## ")[0])
+    names = {name for words in told for name in words.split(", ")}
+    missing = {name.removesuffix(".py") for name in DEPLOYS} - names
+    assert not missing, f"docs/index.md does not list {', '.join(sorted(missing))}"
 
 
 def test_the_site_has_every_page_once() -> None:

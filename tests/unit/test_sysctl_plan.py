@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from underlay.facts.sysctl import KernelSettings, KubeProxyConntrack, at_boot, boot_order, parse
+from underlay.features.sysctl.profiles import PROFILES
+from underlay.features.sysctl.settings import Sysctl
+from underlay.floor import raised, reached
 from underlay.journal import Entry
-from underlay.operations.sysctl import BUCKETS, MAX, Wanted, plan, previous_values
+from underlay.operations.sysctl import BUCKETS, MAX, NEIGHBOURS, Wanted, plan, previous_values
+from underlay.operations.sysctl_script import Plan
 
 HOST = KernelSettings(
     values={
@@ -31,6 +37,110 @@ def test_a_minimum_keeps_a_higher_value_and_says_so() -> None:
     assert steps.live == ()
     assert "was 4096 before and is kept" in steps.notes[0]
     assert "net.core.somaxconn = 4096" in (steps.text or "")
+
+
+RMEM = "net.ipv4.tcp_rmem"
+PORTS, RESERVED = "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"
+
+
+@pytest.mark.parametrize(
+    ("key", "live", "floor", "result"),
+    [
+        ("net.core.rmem_max", "33554432", "16777216", "33554432"),
+        ("net.core.rmem_max", "212992", "16777216", "16777216"),
+        (RMEM, "4096 131072 6291456", "4096 65536 16777216", "4096 131072 16777216"),
+        (RMEM, "4096 131072 33554432", "4096 65536 16777216", "4096 131072 33554432"),
+        (RMEM, "4096 131072", "4096 65536 16777216", "4096 65536 16777216"),
+        (PORTS, "32768 60999", "10240 65000", "10240 65000"),
+        (PORTS, "1024 65535", "10240 65000", "1024 65535"),
+        (PORTS, "32768 65535", "10240 65000", "10240 65535"),
+        (RESERVED, "", "30000-32767", "30000-32767"),
+        (RESERVED, "8080,29999,40000-40001", "30000-32767", "8080,29999-32767,40000-40001"),
+        ("net.ipv4.tcp_congestion_control", "bbr", "cubic", "cubic"),
+    ],
+)
+def test_more_than_a_minimum_is_kept_field_by_field(
+    key: str, live: str, floor: str, result: str
+) -> None:
+    assert raised(key, live, floor) == result
+    assert reached(key, live, floor) == (live == result)
+    assert raised(key, result, floor) == result
+
+
+def _after(first: Plan, before: KernelSettings) -> KernelSettings:
+    """The host once the plan is carried out."""
+    entry = Entry("t", "r", "previous", {"previous": dict(first.previous)})
+    return replace(
+        before,
+        values={**before.values, **dict(first.live)},
+        text=first.text,
+        entries=(*before.entries, entry),
+    )
+
+
+def test_no_profile_lowers_what_a_host_has() -> None:
+    settings = Sysctl(profiles=tuple(PROFILES))
+    high = {
+        key: " ".join(str(int(word) + 1) for word in wanted.value.split())
+        for key, wanted in settings.wanted().items()
+        if wanted.at_least and wanted.value.replace(" ", "").isdigit() and key != PORTS
+    }
+    exact = {key: "0" for key, wanted in settings.wanted().items() if not wanted.at_least}
+    ports = {PORTS: "1024 65535", RESERVED: "8080,30000-32767", MAX: "4194304", BUCKETS: "4194304"}
+    steps = plan(replace(HOST, values={**exact, **high, **ports}), settings.wanted())
+    assert {key for key, _ in steps.live} == set(exact)
+    assert "is kept, because 4096 131072 16777216 is a minimum" in " ".join(steps.notes)
+    assert {text.partition(":")[0] for text in steps.notes} == {*high, *ports}
+
+
+def test_what_the_inventory_says_itself_is_exact() -> None:
+    wanted = Sysctl(profiles=("kubernetes-node",), values={RMEM: "4096 65536 1048576"}).wanted()
+    assert dict(plan(HOST, {RMEM: wanted[RMEM]}).live) == {RMEM: "4096 65536 1048576"}
+
+
+def test_of_two_profiles_the_higher_minimum_counts() -> None:
+    wanted = Sysctl(profiles=("kubernetes-node", "vxlan-throughput")).wanted()
+    assert wanted["net.core.netdev_max_backlog"] == Wanted("16384", at_least=True)
+    assert wanted[RMEM] == Wanted("4096 131072 16777216", at_least=True)
+
+
+def test_what_was_raised_by_hand_since_stays_and_comes_back() -> None:
+    wanted = {RMEM: Wanted("4096 65536 16777216", at_least=True)}
+    applied = _after(plan(HOST, wanted), HOST)
+    assert applied.values[RMEM] == "4096 131072 16777216"
+    assert plan(applied, wanted).empty
+    tuned = replace(applied, values={**applied.values, RMEM: "4096 65536 33554432"})
+    steps = plan(tuned, wanted)
+    assert (steps.live, steps.previous) == ((), {RMEM: "4096 65536 33554432"})
+    assert f"{RMEM} = 4096 65536 33554432" in (steps.text or "")
+    assert "was 4096 65536 33554432 before and is kept" in steps.notes[0]
+    settled = _after(steps, tuned)
+    assert plan(settled, wanted).empty
+    assert plan(settled, {}).restored == (RMEM,)
+    assert plan(settled, {}).live == ()
+
+
+def test_a_minimum_that_is_lowered_lowers_what_it_had_raised() -> None:
+    high, low = (Wanted(value, at_least=True) for value in ("65535", "8192"))
+    applied = _after(plan(HOST, {"net.core.somaxconn": high}), HOST)
+    assert plan(applied, {"net.core.somaxconn": low}).live == (("net.core.somaxconn", "8192"),)
+
+
+def test_drift_below_a_minimum_is_written_again() -> None:
+    wanted = {"net.core.somaxconn": Wanted("32768", at_least=True)}
+    applied = _after(plan(HOST, wanted), HOST)
+    drifted = replace(applied, values={**applied.values, "net.core.somaxconn": "128"})
+    assert plan(drifted, wanted).live == (("net.core.somaxconn", "32768"),)
+
+
+def test_a_kept_threshold_over_an_exact_one_is_refused() -> None:
+    values = dict(zip(NEIGHBOURS, ("80000", "90000", "100000"), strict=True))
+    wanted = Sysctl(profiles=("large-cluster",), values={NEIGHBOURS[2]: 8192}).wanted()
+    steps = plan(
+        replace(HOST, values={**HOST.values, **values}), {key: wanted[key] for key in NEIGHBOURS}
+    )
+    assert "would be 80000, 90000, 8192 here" in steps.problems[0]
+    assert steps.live == ()
 
 
 def test_applied_is_empty() -> None:

@@ -14,7 +14,7 @@ import click
 )  # fmt: skip
 @click.option("--section", help="Only this section, for example kube_proxy.")
 def command(*, form: str, section: str | None) -> None:
-    """Print every setting with type, default, range and meaning.
+    """Print every setting with type, default, range, meaning and source.
 
     \b
     underlay schema > inventory.schema.json

@@ -16,12 +16,14 @@ from pyinfra.context import host
 
 from underlay import conntrack, journal
 from underlay.facts.sysctl import KernelSettings, Sysctls
+from underlay.floor import raised
 from underlay.operations import outcome
 from underlay.operations.sysctl_script import CHANGE, PATH, Plan, script
 from underlay.render import render
 
 MAX = "net.netfilter.nf_conntrack_max"
 BUCKETS = "net.netfilter.nf_conntrack_buckets"
+NEIGHBOURS = tuple(f"net.ipv4.neigh.default.gc_thresh{number}" for number in (1, 2, 3))
 
 #: Writing one of these, changed, resets keys with its prefix to defaults: it comes before them, and
 #: they are written again even where they had the wanted value.
@@ -43,8 +45,8 @@ MODULES = {
 class Wanted:
     """One declared value.
 
-    value: as written to the kernel, `auto` for a conntrack size; at_least: a higher live value is
-    kept, as a newer kernel's default.
+    value: as written to the kernel, `auto` for a conntrack size; at_least: what a host has above it
+    is kept, a newer kernel's default or an administrator's own value.
     """
 
     value: str
@@ -88,11 +90,15 @@ def plan(found: KernelSettings, wanted: Mapping[str, Wanted]) -> Plan:
     if problems:
         return Plan(None, False, (), {}, (), tuple(problems))
     declared, notes = resolve(found, wanted)
+    disorder = _disorder(declared)
+    if disorder:
+        return Plan(None, False, (), {}, (), (disorder,), tuple(notes))
     previous = previous_values(found.entries)
     gone = {key: value for key, value in previous.items() if key not in declared}
     text = render("sysctl/90-underlay.conf.j2", values=declared) if declared else None
     live = _writes(found, {**gone, **declared})
-    first_time = {key: found.values[key] for key in declared if key not in previous}
+    before = {key: _before(found, key, wanted[key], previous) for key in declared}
+    first_time = {key: value for key, value in before.items() if value != previous.get(key)}
     rewrite = text != found.text or bool(gone) or bool(first_time)
     told = (*notes, *_disputes(found, declared))
     return Plan(text, rewrite, live, first_time, tuple(sorted(gone)), (), told)
@@ -114,35 +120,72 @@ def _writes(found: KernelSettings, targets: Mapping[str, str]) -> tuple[tuple[st
 def resolve(
     found: KernelSettings, wanted: Mapping[str, Wanted]
 ) -> tuple[dict[str, str], list[str]]:
-    """The values to declare on this host, and notes where a higher live value is kept."""
+    """The values to declare on this host, and notes where more than a minimum is kept."""
     declared: dict[str, str] = {}
     notes: list[str] = []
+    previous = previous_values(found.entries)
     maximum = 0
     for key, setting in wanted.items():
-        value = setting.value
-        if key == MAX and value == "auto":
-            sized = conntrack.table_size(cores=found.cores, memory_bytes=found.memory)
-            value = str(conntrack.settled(sized, _in_our_file(found, key)))
-        if key == BUCKETS:
-            sized = conntrack.buckets(maximum) if value == "auto" else conntrack.rounded(int(value))
-            value = str(sized)
-        live = previous_values(found.entries).get(key, found.values[key])
-        if setting.at_least and _higher(live, value):
-            notes.append(f"{key}: was {live} before and is kept, because {value} is a minimum")
-            value = live
+        value = _sized(found, key, setting.value, maximum)
+        if setting.at_least:
+            before = _before(found, key, setting, previous)
+            least, value = value, raised(key, before, value)
+            if value != least:
+                notes.append(_kept(key, before, value, least))
         if key == MAX:
             maximum = int(value)
         declared[key] = value
     return declared, notes
 
 
-def _in_our_file(found: KernelSettings, key: str) -> int | None:
-    """The number that an earlier run declared."""
+def _kept(key: str, before: str, value: str, least: str) -> str:
+    if value == before:
+        return f"{key}: was {before} before and is kept, because {least} is a minimum"
+    return f"{key}: was {before} before; {value} keeps what is more than the minimum {least}"
+
+
+def _sized(found: KernelSettings, key: str, value: str, maximum: int) -> str:
+    """The same value, with the sizes of connection tracking as the kernel will have them."""
+    if key == MAX and value == "auto":
+        sized = conntrack.table_size(cores=found.cores, memory_bytes=found.memory)
+        earlier = _in_our_file(found, key) or ""
+        return str(conntrack.settled(sized, int(earlier) if earlier.isdigit() else None))
+    if key == BUCKETS:
+        return str(conntrack.buckets(maximum) if value == "auto" else conntrack.rounded(int(value)))
+    return value
+
+
+def _before(found: KernelSettings, key: str, setting: Wanted, previous: Mapping[str, str]) -> str:
+    """What a key is without us: what it was when we came, or what it was raised to since.
+
+    Where we hold a minimum and the live value is more than our file says, somebody else wants more.
+    """
+    live, ours = found.values[key], _in_our_file(found, key)
+    if key not in previous:
+        return live
+    if setting.at_least and ours is not None and raised(key, live, ours) != ours:
+        return live
+    return previous[key]
+
+
+def _in_our_file(found: KernelSettings, key: str) -> str | None:
+    """What an earlier run declared."""
     for line in (found.text or "").splitlines():
         name, _, value = line.partition(" = ")
-        if name == key and value.isdigit():
-            return int(value)
+        if name == key:
+            return value
     return None
+
+
+def _disorder(declared: Mapping[str, str]) -> str:
+    """Minimums beside exact values may leave the thresholds of neighbours out of order."""
+    values = [declared[key] for key in NEIGHBOURS if declared.get(key, "").isdigit()]
+    if len(values) < len(NEIGHBOURS) or values == sorted(values, key=int):
+        return ""
+    return (
+        f"sysctl {NEIGHBOURS[0]}, 2 and 3 would be {', '.join(values)} here; each must be at least"
+        " the one before: give all three in sysctl.values"
+    )
 
 
 def kube_proxy_size(found: KernelSettings) -> int | None:
@@ -219,16 +262,3 @@ def _kube_proxy(found: KernelSettings, declared: Mapping[str, str]) -> list[str]
 def _possibly_ours(wanted: Mapping[str, Wanted]) -> list[str]:
     """Keys a value depends on without being declared."""
     return [MAX] if BUCKETS in wanted else []
-
-
-def _higher(live: str, value: str) -> bool:
-    """Whether a live value is at least as high in every field, and higher in one."""
-    try:
-        now, want = [int(word) for word in live.split()], [int(word) for word in value.split()]
-    except ValueError:
-        return False
-    return (
-        len(now) == len(want)
-        and now != want
-        and all(a >= b for a, b in zip(now, want, strict=True))
-    )

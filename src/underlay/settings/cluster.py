@@ -10,8 +10,11 @@ from underlay.settings.section import Section
 class Cluster(Section):
     """By a kubeconfig on this computer, or over SSH with the admin.conf of a control-plane host.
 
-    kubeconfig: path on this computer; None goes over SSH. context: of that kubeconfig, None for its
-    current one. admin_conf: path on the hosts of the group `control_plane`.
+    kubeconfig: file on this computer, none goes over SSH {a path} [Kubernetes, kubeconfig files].
+    context: which context of that kubeconfig, none for its current one {a name in it} [Kubernetes,
+        kubeconfig files].
+    admin_conf: file on the hosts of the group `control_plane`, read where no kubeconfig is given {a
+        path} [kubeadm, constants.go].
     """
 
     KEY: ClassVar[str] = "cluster"

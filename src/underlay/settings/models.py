@@ -17,7 +17,6 @@ _WORDS = {
     "IPv4Network": "IPv4 network", "IPv4Address": "IPv4 address", "IPv6Network": "IPv6 network",
     "IPv6Address": "IPv6 address", "NoneType": "none",
 }  # fmt: skip
-_BOUNDS = (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most"))
 
 
 def parts(model: type[BaseModel], path: str = "") -> dict[str, type[BaseModel]]:
@@ -37,7 +36,7 @@ def _models(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
         return
     arguments = get_args(annotation)
     origin = get_origin(annotation)
-    step = ".NAME" if _is_mapping(origin) else "[]" if origin in (tuple, list) else ""
+    step = ".NAME" if is_mapping(origin) else "[]" if origin in (tuple, list) else ""
     for argument in arguments[-1:] if step == ".NAME" else arguments:
         for inner, model in _models(argument):
             yield step + inner, model
@@ -45,34 +44,35 @@ def _models(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
 
 def type_words(field: FieldInfo) -> str:
     """The type of a setting, for people."""
-    return _words(field.annotation, field.metadata, _items(field))
+    return _words(field.annotation, field.metadata, items(field))
 
 
-def _words(annotation: Any, metadata: Any = (), items: str = "") -> str:
+def _words(annotation: Any, metadata: Any = (), choices: tuple[str, ...] = ()) -> str:
     if hasattr(annotation, "__metadata__"):
         return _words(annotation.__origin__, annotation.__metadata__)
     origin, arguments = get_origin(annotation), get_args(annotation)
     named = _checked(metadata)
     if origin is Literal:
-        return " or ".join(f"`{word}`" for word in arguments)
+        return "word"
     if origin in (Union, types.UnionType):
-        return " or ".join(_words(each, metadata) for each in arguments if each is not type(None))
+        found = [_words(each, metadata) for each in arguments if each is not type(None)]
+        return " or ".join(dict.fromkeys(found))
     if origin in (tuple, list):
-        inner = items or (named if named and arguments[0] is str else _words(arguments[0]))
-        return f"list of {inner}"
-    if _is_mapping(origin):
+        inner = "word" if choices else named if arguments[0] is str and named else ""
+        return f"list of {inner or _words(arguments[0])}"
+    if is_mapping(origin):
         return f"mapping of name to {_words(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "settings below"
     return named or _WORDS.get(annotation.__name__, annotation.__name__)
 
 
-def _items(field: FieldInfo) -> str:
+def items(field: FieldInfo) -> tuple[str, ...]:
     """The choices that a field declares for its items, because code checks them."""
     extra = field.json_schema_extra
-    items = extra.get("items") if isinstance(extra, Mapping) else None
-    names = items.get("enum") if isinstance(items, Mapping) else None
-    return " or ".join(f"`{name}`" for name in names) if isinstance(names, list) else ""
+    found = extra.get("items") if isinstance(extra, Mapping) else None
+    names = found.get("enum") if isinstance(found, Mapping) else None
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _checked(metadata: Any) -> str:
@@ -82,19 +82,6 @@ def _checked(metadata: Any) -> str:
         if function is not None:
             return str(function.__name__).strip("_").replace("_", " ")
     return ""
-
-
-def bounds(field: FieldInfo) -> str:
-    """The range of a number, "" for none."""
-    found = {
-        name: getattr(entry, name)
-        for entry in field.metadata
-        for name, _ in _BOUNDS
-        if hasattr(entry, name)
-    }
-    if set(found) == {"ge", "le"}:
-        return f"{found['ge']} to {found['le']}"
-    return ", ".join(f"{words} {found[name]}" for name, words in _BOUNDS if name in found)
 
 
 def default(field: FieldInfo) -> str:
@@ -107,5 +94,6 @@ def default(field: FieldInfo) -> str:
     return "none" if value is None else f"`{json.dumps(to_jsonable_python(value))}`"
 
 
-def _is_mapping(origin: Any) -> bool:
+def is_mapping(origin: Any) -> bool:
+    """Whether a type stands for a mapping of names."""
     return isinstance(origin, type) and issubclass(origin, Mapping)

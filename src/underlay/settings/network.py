@@ -12,6 +12,7 @@ from underlay.settings.section import Part, Section
 
 
 def _network(text: str) -> str:
+    """A network, host bits zero."""
     try:
         return str(ip_network(text))
     except ValueError as error:
@@ -19,6 +20,7 @@ def _network(text: str) -> str:
 
 
 def _address(text: str) -> str:
+    """An address."""
     try:
         return str(ip_address(text))
     except ValueError as error:
@@ -40,9 +42,12 @@ Encapsulation = Literal[
 
 
 class Esp(Part):
-    """ESP in tunnel mode on the way between nodes.
+    """ESP in tunnel mode on the way between nodes [RFC 4303].
 
-    cipher: of the child SAs; nat_t: whether UDP carries it.
+    cipher: cipher of the child SAs, which decides the bytes each packet loses {`aes-sha1`,
+        `aes-sha256`, `aes-sha384`, `aes-sha512`, `aesgcm16`, `chacha20poly1305`} [RFC 4303, RFC
+        4106, RFC 7634].
+    nat_t: whether UDP carries ESP, because a NAT lies between [RFC 3948].
     """
 
     cipher: Annotated[str, AfterValidator(_cipher)]
@@ -52,16 +57,30 @@ class Esp(Part):
 class Network(Section):
     """What lies beneath the pods.
 
-    address: this node's own address, None for the one of the route to its peers; address_v6,
-    pod_cidr_v6, service_cidr_v6: the second family of a dual-stack cluster; node_cidr: where the
-    nodes' addresses are; pod_cidr: of the whole cluster; service_cidr: of ClusterIPs;
-    node_prefix: bits of one node's pod block; max_pods: of one node, as its kubelet is told; cni:
-    what carries pods between nodes; encapsulation: flannel's backend (`none` is host-gw) or
-    Calico's; bgp: Calico's BIRD; typha: Calico's fan-out; mtu: of the path between the nodes, None
-    for what their interfaces say; esp: IPsec on that path; transport: the WireGuard overlay beneath
-    the CNI; pod_mtu: what pods must get, None for what is left; remote_cidrs: name ->
-    network of other clusters, sites and IPsec selectors; node_local_dns:
-    address of NodeLocal DNSCache.
+    address: this node's own address, none for the source address of the route to its peers
+        [kubelet, --node-ip].
+    address_v6: this node's IPv6 address in a dual-stack cluster [KEP-563].
+    node_cidr: network that the nodes' own addresses are in [underlay].
+    pod_cidr: network of all pods of the cluster [kube-controller-manager, --cluster-cidr].
+    service_cidr: network of the ClusterIPs [kube-apiserver, --service-cluster-ip-range].
+    pod_cidr_v6: IPv6 network of all pods of a dual-stack cluster [KEP-563].
+    service_cidr_v6: IPv6 network of the ClusterIPs of a dual-stack cluster [KEP-563].
+    node_prefix: prefix length of one node's pod block, none for 24, with Calico 26
+        [kube-controller-manager, --node-cidr-mask-size; Calico, IPPool blockSize].
+    max_pods: most pods of one node, as its kubelet is told [KubeletConfiguration, maxPods].
+    cni: what carries pods between nodes [underlay].
+    encapsulation: what pods' packets are wrapped in, flannel's backend (`none` is host-gw) or
+        Calico's [flannel, backends.md; Calico, IPPool ipipMode and vxlanMode].
+    bgp: whether Calico's BIRD runs [Calico, Installation calicoNetwork.bgp].
+    typha: whether Calico's Typha runs between the API server and Felix [Calico, Typha overview].
+    mtu: largest packet in bytes on the path between the nodes, none for what their interfaces say
+        [RFC 791, RFC 1191].
+    esp: IPsec on that path, beneath the CNI [RFC 4303].
+    transport: the WireGuard overlay beneath the CNI {a name in `wireguard.overlays`} [underlay].
+    pod_mtu: largest packet in bytes that pods must get, none for what is left [RFC 791].
+    remote_cidrs: name -> network of another cluster, a site or an IPsec selector, which must not
+        overlap with ours [underlay].
+    node_local_dns: address of NodeLocal DNSCache [KEP-1024].
     """
 
     KEY: ClassVar[str] = "network"

@@ -22,11 +22,15 @@ PoolEncapsulation = Literal["none", "vxlan", "vxlan-cross-subnet", "ipip", "ipip
 
 
 class Pool(Part):
-    """One IP pool.
+    """One IP pool [Calico, IPPool].
 
-    cidr: its addresses; block_size: bits of a block; encapsulation: None for `network`'s;
-    nat_outgoing: masquerade what leaves all pools; node_selector: nodes that take blocks of it;
-    disable_bgp_export: tell no BGP peer of it.
+    cidr: network of the pool's addresses.
+    block_size: prefix length of the blocks that nodes take, none for 26, in IPv6 122 {20 to 32,
+        IPv6 116 to 128}.
+    encapsulation: what the pool's packets are wrapped in, none for `network.encapsulation`.
+    nat_outgoing: masquerade what leaves all pools.
+    node_selector: nodes that take blocks of this pool {a selector of Calico}.
+    disable_bgp_export: tell no BGP peer of this pool.
     """
 
     cidr: Cidr
@@ -40,14 +44,29 @@ class Pool(Part):
 class Calico(Section):
     """Calico of the cluster.
 
-    install: by operator, as plain manifest, or as canal (policy only, over flannel); version: a
-    release; sums: file -> sha256, for a release that underlay does not know; manifests: URL or
-    folder that holds the files, None for upstream's; registry: in place of quay.io; pools: name
-    -> pool, none for one of `network.pod_cidr` (and of pod_cidr_v6); dataplane: None for the one
-    that goes with kube-proxy's mode; felix: fields of FelixConfiguration; metrics: Felix's, with a
-    Service for Prometheus; api_server: serve projectcalico.org/v3 (operator only); typha_from:
-    nodes from which a plain manifest brings Typha; accept_cni_files, take_over, wait_s:
-    as in `flannel`.
+    install: how Calico is installed, `canal` is policy only over flannel [Calico, installation].
+    version: release that is installed {`vN.N.N`} [Calico, releases].
+    sums: file -> its sha256, for a release that underlay does not know {each 64 hexadecimal digits}
+        [underlay].
+    manifests: where upstream's files are, none for upstream {a URL or a folder} [Calico,
+        manifests].
+    registry: registry in place of upstream's {a registry and a path} [Calico, Installation
+        registry].
+    pools: name -> pool, none for one of `network.pod_cidr` and one of `pod_cidr_v6` [Calico,
+        IPPool].
+    dataplane: how Felix writes its rules, none for the one that goes with kube-proxy's mode
+        [Calico, Installation linuxDataplane].
+    felix: field of FelixConfiguration -> value {a switch, a number, a time or a word, as the field
+        takes it} [Calico, FelixConfiguration].
+    metrics: let Felix and Typha answer Prometheus, with a Service for it [Calico,
+        FelixConfiguration prometheusMetricsEnabled].
+    api_server: serve projectcalico.org/v3, by the operator [Calico, APIServer].
+    typha_from: number of nodes from which a plain manifest brings Typha [Calico, installation].
+    accept_cni_files: files of others in /etc/cni/net.d that may stay {each a file name} [CNI
+        specification].
+    take_over: field managers whose fields become ours {each a field manager} [Kubernetes,
+        server-side apply].
+    wait_s: seconds that all pods of Calico may take to run, 0 waits for nothing [underlay].
     """
 
     KEY: ClassVar[str] = "calico"

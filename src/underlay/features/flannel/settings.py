@@ -23,17 +23,40 @@ _INTERFACE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}")
 
 
 class Flannel(Section):
-    """flannel of the cluster.
+    """flannel of the cluster [flannel, backends.md].
 
-    version: a release that a template was compared with; registry: where its images are; vni, port:
-    of VXLAN; wireguard_port, wireguard_port_v6, wireguard_mode: of the backend wireguard, its ports
-    and whether both families share a tunnel; keepalive_s: 0 for none; interface, interface_regex,
-    can_reach: flannel's own ways to choose the interface; by_node_address: choose it by
-    network.address of each host; public_ips: host -> address that others reach it at, behind NAT;
-    nftables: flannel's rules in nft (experimental there); ip_masq: masquerade what leaves the pod
-    network; cni_bin: folder of the plugins on the nodes; tx_queue_length, offload: of the VXLAN
-    device, offload: ethtool feature -> on; accept_cni_files: files in /etc/cni/net.d of others that
-    may stay; take_over: field managers whose fields become ours; wait_s: for all pods of flannel.
+    version: release that is installed, one whose manifest the template was compared with {v0.28.6
+        to v0.28.9} [flannel, releases].
+    registry: where its images are {a registry and a path} [flannel, kube-flannel.yml].
+    vni: number of the VXLAN network [RFC 7348; flannel, backends.md].
+    port: UDP port of VXLAN [linux, drivers/net/vxlan; flannel, backends.md].
+    wireguard_port: UDP port of the backend wireguard.
+    wireguard_port_v6: UDP port of its second tunnel, for IPv6.
+    wireguard_mode: whether both families have a tunnel each, or share one.
+    keepalive_s: seconds between two keepalives of the backend wireguard, 0 for none.
+    interface: interface that flannel uses, by its name {a name of an interface} [flannel,
+        configuration.md].
+    interface_regex: interface that flannel uses, by a regular expression on its name or address {a
+        regular expression} [flannel, configuration.md].
+    can_reach: interface that flannel uses, by the route to this address [flannel,
+        configuration.md].
+    by_node_address: interface that flannel uses, by `network.address` of each host [flannel,
+        kubernetes.md].
+    public_ips: host -> address that others reach it at, behind NAT [flannel, kubernetes.md].
+    nftables: write flannel's rules with nft, which flannel calls experimental [flannel,
+        configuration.md].
+    ip_masq: masquerade what leaves the pod network [flannel, configuration.md].
+    cni_bin: folder of the CNI's plugins on the nodes {an absolute path} [CNI specification].
+    tx_queue_length: packets that the VXLAN device may queue for sending, none for the kernel's
+        number [ip-link(8)].
+    offload: feature of the VXLAN device -> whether it is on {names as `ethtool -k` shows them}
+        [ethtool(8); flannel, troubleshooting.md].
+    accept_cni_files: files of others in /etc/cni/net.d that may stay {each a file name} [CNI
+        specification].
+    take_over: field managers whose fields become ours {each a field manager} [Kubernetes,
+        server-side apply].
+    wait_s: seconds that all pods of flannel may take to run the new configuration, 0 waits for
+        nothing [underlay].
     """
 
     KEY: ClassVar[str] = "flannel"

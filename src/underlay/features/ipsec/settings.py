@@ -19,10 +19,11 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 
 
 class Secret(Part):
-    """Where this computer finds a secret; exactly one of the three.
+    """Where this computer finds a secret; exactly one of the three [underlay].
 
-    file: path, relative to where the run starts; env: name of a variable; command: a program and
-    its arguments, run without a shell, whose standard output is the secret.
+    file: file that holds it, relative to where the run starts {a path}.
+    env: environment variable that holds it {a name}.
+    command: program and its arguments, run without a shell, that prints it {a program, then words}.
     """
 
     file: str | None = None
@@ -61,9 +62,10 @@ class Secret(Part):
 
 
 class Certificate(Part):
-    """What one end shows.
+    """What one end shows [swanctl.conf, local.certs].
 
-    file: its certificate, on this computer; key: where its private key comes from.
+    file: its certificate, on this computer {a path}.
+    key: where its private key comes from, for a managed end.
     """
 
     file: str
@@ -71,13 +73,23 @@ class Certificate(Part):
 
 
 class End(Part):
-    """One side of a link.
+    """One side of a link [swanctl.conf, connections].
 
-    gateway: host of the inventory, None for a peer that is managed elsewhere; address: where the
-    other side reaches it (an unmanaged one may be a name); local_address: what the gateway itself
-    has when a NAT stands before it; identity: by default the address; networks: what lies behind;
-    nodes: hosts of this side that get routes; inside: the gateway's address that they route to;
-    underlay_mtu: bytes; behind_nat: nobody calls it; certificate: what it shows, with `ca`.
+    gateway: host that carries the link, none for a peer that is managed elsewhere {a host of the
+        inventory} [underlay].
+    address: where the other side reaches this one {an address, of an unmanaged peer also a name}
+        [swanctl.conf, remote_addrs].
+    local_address: address that the gateway itself has where a NAT stands before it [swanctl.conf,
+        local_addrs].
+    identity: its identity in the key exchange, none for its address {an address, a name or a DN}
+        [swanctl.conf, local.id; RFC 7296, section 3.5].
+    networks: networks behind this end [swanctl.conf, local_ts].
+    nodes: hosts of this side that get routes to the far networks {each a host of the inventory}
+        [underlay].
+    inside: the gateway's address that those hosts route to [ip-route(8)].
+    underlay_mtu: largest packet in bytes on its path, of both ends the smaller counts [RFC 791].
+    behind_nat: nobody can call this end, so it calls [RFC 7296, section 2.23].
+    certificate: what it shows, with `ca` [swanctl.conf, local.certs].
     """
 
     gateway: str | None = None
@@ -131,20 +143,38 @@ class End(Part):
 
 
 class Link(Part):
-    """One link between two ends.
+    """One link between two ends [swanctl.conf, connections].
 
-    ends: exactly two, by names of yours; the first managed one begins. state: `absent` removes it
-    everywhere; mode: `policy`, or `route` with an XFRM interface of its own; interface, if_id: its
-    name and the number that ties policies to it, None for ours; psk: where the preshared key comes
-    from; ca: file of the authority of both certificates, in place of psk; proposals, esp_proposals:
-    in strongSwan's words, of the key exchange and of the children; children: child name -> end name
-    -> networks, by default one child `net` with all networks of both ends; bypass: networks that
-    never go through the link; accept_covered: addresses of this computer or of BGP peers that may;
-    encapsulate: always in UDP; allow_weak: take proposals that are refused otherwise;
-    keep_unproved: leave a link in place that could not be established; dpd_delay_s: quiet time
-    after which the peer is asked whether it lives; rekey_s, child_rekey_s: age at which the
-    connection and its children get new keys; mtu: of routes and interfaces, None for what the
-    costliest cipher leaves.
+    ends: the two ends, by names of yours, the first managed one begins.
+    state: `absent` removes the link everywhere [underlay].
+    mode: `policy` selects packets by networks, `route` by an XFRM interface of the link's own
+        [swanctl.conf, if_id_in].
+    interface: name of that XFRM interface, none for one of ours {at most 15 letters, digits, `_`
+        and `-`} [ip-link(8), xfrm].
+    if_id: number that ties the policies to the XFRM interface, none for one of ours [ip-link(8),
+        xfrm].
+    psk: where the preshared key comes from [swanctl.conf, secrets.ike].
+    ca: file of the authority of both certificates, in place of `psk` {a path} [swanctl.conf,
+        remote.cacerts].
+    proposals: what may be agreed on for the key exchange, the first is preferred {each in
+        strongSwan's words} [swanctl.conf, proposals; RFC 8247].
+    esp_proposals: what may be agreed on for the children, the first is preferred {each in
+        strongSwan's words} [swanctl.conf, esp_proposals; RFC 8221].
+    children: child -> end -> networks, none for one child `net` with all networks of both ends
+        [swanctl.conf, children].
+    bypass: networks that never go through the link [underlay].
+    accept_covered: addresses of this computer or of BGP peers that really lie behind the link
+        [underlay].
+    encapsulate: carry ESP in UDP even without a NAT [swanctl.conf, encap; RFC 3948].
+    allow_weak: take proposals that are refused as weak otherwise [RFC 8247, RFC 8221].
+    keep_unproved: leave a link in place that could not be established [underlay].
+    dpd_delay_s: seconds of silence after which the peer is asked whether it lives [swanctl.conf,
+        dpd_delay].
+    rekey_s: age in seconds at which the connection gets new keys [swanctl.conf, rekey_time].
+    child_rekey_s: age in seconds at which its children get new keys [swanctl.conf, children
+        rekey_time].
+    mtu: largest packet in bytes of routes and interfaces, none for what the costliest cipher leaves
+        [RFC 4303].
     """
 
     ends: dict[str, End] = Field(default_factory=dict)
@@ -199,10 +229,12 @@ class Link(Part):
 
 
 class IPsec(Section):
-    """Links of the fleet.
+    """Links of the fleet [underlay].
 
-    links: name -> link; guard_s: seconds a change that may cut SSH has to prove itself before the
-    node takes it back; prove_s: seconds that a link may need to be established.
+    links: name -> link [swanctl.conf, connections].
+    guard_s: seconds that a change which may cut SSH has to prove itself before the node takes it
+        back.
+    prove_s: seconds that a link may need to be established.
     """
 
     KEY: ClassVar[str] = "ipsec"

@@ -32,10 +32,15 @@ PARAMETERS: dict[str, tuple[int, int]] = {
 
 
 class KernelModules(Section):
-    """Modules of one host.
+    """Modules of one host [modules-load.d(5)].
 
-    sets: modules by what needs them; modules: more module names; options: module -> parameter ->
-    value; state: `absent` removes our files and unloads what we loaded.
+    state: `absent` removes our files and unloads what we loaded [underlay].
+    sets: groups of modules, by what needs them [kubeadm, container runtimes; KEP-3866; linux,
+        drivers/net and net/netfilter].
+    modules: more modules, as `lsmod` shows them {each a name of a module}.
+    options: module -> parameter -> value {`ip_vs.conn_tab_bits` 8 to 27, `nf_conntrack.hashsize` 32
+        to 16777216, others letters, digits and `,-_`} [modprobe.d(5); linux 6.12, ip_vs_conn.c and
+        nf_conntrack_core.c].
     """
 
     KEY: ClassVar[str] = "kernel_modules"

@@ -26,12 +26,14 @@ _DURATION = re.compile(r"0|(?=\d)(\d+h)?(\d+m(?!s))?(\d+(\.\d+)?s)?(\d+ms)?")
 
 
 def _duration(text: str) -> str:
+    """A time as Go writes it: 30s, 1m30s, 0s."""
     if not _DURATION.fullmatch(text):
         raise ValueError(f"not a duration: {text!r}; write a number with its unit, as 30s or 1m30s")
     return text
 
 
 def _network(text: str) -> str:
+    """A network, host bits zero."""
     try:
         ip_network(text)
     except ValueError as error:
@@ -64,7 +66,16 @@ NodePortAddresses = Annotated[tuple[str, ...], AfterValidator(_node_port_address
 
 
 class Iptables(Part):
-    """`iptables` of KubeProxyConfiguration; None leaves what the cluster has."""
+    """`iptables` of KubeProxyConfiguration; none leaves what the cluster has
+    [KubeProxyConfiguration, iptables].
+
+    masquerade_all: masquerade every packet to a ClusterIP, not only those from outside
+        (`masqueradeAll`).
+    masquerade_bit: bit of the packet mark that asks for masquerading (`masqueradeBit`).
+    localhost_node_ports: answer NodePorts on 127.0.0.1 too (`localhostNodePorts`).
+    sync_period: longest time between two full writes of the rules (`syncPeriod`).
+    min_sync_period: shortest time between two writes of the rules (`minSyncPeriod`).
+    """
 
     masquerade_all: bool | None = None
     masquerade_bit: int | None = Field(default=None, ge=0, le=31)
@@ -74,9 +85,20 @@ class Iptables(Part):
 
 
 class Ipvs(Part):
-    """`ipvs` of KubeProxyConfiguration; None leaves what the cluster has.
+    """`ipvs` of KubeProxyConfiguration; none leaves what the cluster has [KubeProxyConfiguration,
+    ipvs].
 
-    A timeout of 0s leaves the kernel's value.
+    scheduler: how a connection gets its endpoint (`scheduler`) [KubeProxyConfiguration, ipvs;
+        linux, net/netfilter/ipvs].
+    strict_arp: answer ARP for addresses of the asked interface only, which MetalLB and kube-vip
+        need (`strictARP`).
+    sync_period: longest time between two full writes of the rules (`syncPeriod`).
+    min_sync_period: shortest time between two writes of the rules (`minSyncPeriod`).
+    tcp_timeout: how long a silent TCP connection is kept, 0s for the kernel's value (`tcpTimeout`).
+    tcp_fin_timeout: how long a TCP connection is kept after its FIN, 0s for the kernel's value
+        (`tcpFinTimeout`).
+    udp_timeout: how long a silent UDP flow is kept, 0s for the kernel's value (`udpTimeout`).
+    exclude_cidrs: networks whose virtual servers kube-proxy leaves alone (`excludeCIDRs`).
     """
 
     scheduler: Scheduler = "rr"
@@ -90,7 +112,15 @@ class Ipvs(Part):
 
 
 class Nftables(Part):
-    """`nftables` of KubeProxyConfiguration; None leaves what the cluster has."""
+    """`nftables` of KubeProxyConfiguration; none leaves what the cluster has
+    [KubeProxyConfiguration, nftables].
+
+    masquerade_all: masquerade every packet to a ClusterIP, not only those from outside
+        (`masqueradeAll`).
+    masquerade_bit: bit of the packet mark that asks for masquerading (`masqueradeBit`).
+    sync_period: longest time between two full writes of the rules (`syncPeriod`).
+    min_sync_period: shortest time between two writes of the rules (`minSyncPeriod`).
+    """
 
     masquerade_all: bool | None = None
     masquerade_bit: int | None = Field(default=None, ge=0, le=31)
@@ -99,9 +129,17 @@ class Nftables(Part):
 
 
 class Conntrack(Part):
-    """`conntrack` of KubeProxyConfiguration; None leaves what the cluster has.
+    """`conntrack` of KubeProxyConfiguration; none leaves what the cluster has
+    [KubeProxyConfiguration, conntrack].
 
-    max_per_core: entries per CPU, 0 leaves `nf_conntrack_max` to the node; min: at least so many.
+    max_per_core: entries of the connection table for each CPU, 0 leaves `nf_conntrack_max` to the
+        node (`maxPerCore`).
+    min: fewest entries of the table, whatever the number of CPUs (`min`).
+    tcp_established_timeout: how long an idle TCP connection is kept (`tcpEstablishedTimeout`).
+    tcp_close_wait_timeout: how long a TCP connection in CLOSE_WAIT is kept (`tcpCloseWaitTimeout`).
+    tcp_be_liberal: take TCP packets outside the window as valid (`tcpBeLiberal`).
+    udp_timeout: how long a UDP flow without an answer is kept (`udpTimeout`).
+    udp_stream_timeout: how long a UDP flow with answers is kept (`udpStreamTimeout`).
     """
 
     max_per_core: int | None = Field(default=None, ge=0)
@@ -114,13 +152,17 @@ class Conntrack(Part):
 
 
 class Rollout(Part):
-    """In which steps the nodes are switched.
+    """In which steps the nodes are switched [underlay].
 
-    canary, batch: how many nodes are switched first, and then at a time (a number, or a share of
-    the nodes of this run, rounded down as Kubernetes rounds maxUnavailable, at least one);
-    max_unavailable: no batch is larger; pause: seconds between two batches, for people to look;
-    take_out: whether a node takes no new pods while it is switched, or gives up those it has as
-    well; drain_seconds: how long they may take to leave.
+    canary: how many nodes are switched first, before any other.
+    batch: how many nodes are switched at a time after them, a share is one of the run's nodes and
+        rounded down, but at least one node [Kubernetes, DaemonSet maxUnavailable].
+    max_unavailable: most nodes of one batch, whatever its share [Kubernetes, DaemonSet
+        maxUnavailable].
+    pause: seconds between two batches, for people to look.
+    take_out: whether a node takes no new pods while it is switched (`cordon`), or also gives up
+        those it has (`drain`) [Kubernetes, kubectl drain].
+    drain_seconds: how many seconds the pods may take to leave [Kubernetes, kubectl drain].
     """
 
     canary: int = Field(default=1, ge=1)
@@ -134,14 +176,22 @@ class Rollout(Part):
 class KubeProxy(Section):
     """How kube-proxy programs Services.
 
-    mode: what `deploys/proxy_mode.py` migrates to; accept_deprecated: allow ipvs on 1.35 and newer;
-    accept: ids of findings to go on in spite of; iptables, ipvs, nftables, conntrack: objects of
-    the cluster's KubeProxyConfiguration; node_port_addresses: networks that NodePorts listen on, or
-    the single word `primary`, None leaves what the cluster has; node_name: the node's name in
-    Kubernetes when it is not the host's; rollout: in which
-    steps; wait_seconds: how long one kube-proxy may take to come back; probes: how many
-    Services of each kind are tried from every node; on_failure: whether the nodes that were
-    switched before go back too.
+    mode: the mode that `deploys/proxy_mode.py` migrates to [KEP-3866, KEP-5495].
+    accept_deprecated: allow a migration to ipvs on Kubernetes 1.35 and newer [KEP-5495].
+    accept: ids of findings to go on in spite of [underlay].
+    iptables: what mode iptables uses [KubeProxyConfiguration, iptables].
+    ipvs: what mode ipvs uses [KubeProxyConfiguration, ipvs].
+    nftables: what mode nftables uses [KubeProxyConfiguration, nftables].
+    conntrack: what every mode uses for connection tracking [KubeProxyConfiguration, conntrack].
+    node_port_addresses: networks that NodePorts listen on, none leaves what the cluster has
+        [KubeProxyConfiguration, nodePortAddresses].
+    node_name: the node's name in Kubernetes, none for the host's {a name of a Node} [Kubernetes,
+        Node metadata.name].
+    rollout: in which steps the nodes are switched [underlay].
+    wait_seconds: how many seconds one kube-proxy may take to come back [underlay].
+    probes: how many Services of each kind are tried from every node [underlay].
+    on_failure: whether the nodes that were switched before a failure go back too (`rollback_all`)
+        or stay (`halt`) [underlay].
     """
 
     KEY: ClassVar[str] = "kube_proxy"

@@ -37,7 +37,7 @@ class Heard:
 def host_of(settings: HostSettings, change: str, login: str) -> Host:
     """What the settings say of one host. login: the address that SSH uses, or ""."""
     sysctls = {
-        key: f">={wanted.value}" if wanted.at_least else wanted.value
+        key: f">={wanted.value}" if wanted.at_least and wanted.value != "auto" else wanted.value
         for key, wanted in settings.section(Sysctl).wanted().items()
     }
     return Host(

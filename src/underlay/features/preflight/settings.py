@@ -12,10 +12,11 @@ from underlay.settings.network import Address
 
 
 class Dns(Part):
-    """Names that every node must resolve; none are asked unless they are named here.
+    """Names that every node must resolve; none are asked unless they are named here [RFC 1035].
 
-    cluster: names of the cluster's own zone, asked of `server`; outside: names asked of the node's
-    resolvers; server: address of the cluster DNS Service.
+    cluster: names of the cluster's own zone, asked of `server` {each a host name}.
+    outside: other names, asked of the node's own resolvers {each a host name}.
+    server: address of the cluster DNS Service [KubeletConfiguration, clusterDNS].
     """
 
     cluster: tuple[str, ...] = ()
@@ -30,10 +31,13 @@ class Dns(Part):
 
 
 class Port(Part):
-    """One more port that nodes need of each other.
+    """One more port that nodes need of each other [underlay].
 
-    port: its number; protocol: of the transport; sources, targets: groups, `all` for everyone; why:
-    what the report says of it.
+    port: number of the port.
+    protocol: transport that is tried.
+    sources: group of the nodes that call, `all` for every node {a group of the inventory}.
+    targets: group of the nodes that answer, `all` for every node {a group of the inventory}.
+    why: what the report says the port is for {a line}.
     """
 
     port: int = Field(ge=1, le=65535)
@@ -44,10 +48,12 @@ class Port(Part):
 
 
 class Waived(Part):
-    """A check that is not asked, as `--skip` leaves one out.
+    """A check that is not asked, as `--skip` leaves one out [underlay].
 
-    id: of the check, or a pattern such as `host/*`, which no strict check obeys; reason: why, as
-    the report says it; until: last day it counts, none for good.
+    id: which check, or a pattern such as `host/*`, which no strict check obeys
+        {an id of docs/checks.md}.
+    reason: why it is left out, as the report says it {1 to 300 characters}.
+    until: last day on which the waiver counts, or no end {a date}.
     """
 
     id: str = Field(min_length=1, max_length=80)
@@ -56,14 +62,22 @@ class Waived(Part):
 
 
 class Preflight(Section):
-    """How the pre-flight looks.
+    """How the pre-flight looks [underlay].
 
-    dns: names that must resolve; node_ports: sample of the NodePort range that is tried; ports:
-    more of them; mesh_up_to: nodes among which every pair is tried; sample: random peers of each
-    node above `mesh_up_to` nodes; probe_seconds: one probe's longest wait;
-    skew_seconds: clocks further apart fail; conntrack_percent: use of the table that warns;
-    monitoring: whether its absence is worth a warning; backup: folder of `underlay backup` on this
-    computer; backup_days: older ones warn; waivers: checks that are left out of every run.
+    dns: names that must resolve.
+    node_ports: ports of the NodePort range that are tried, as a sample of it {each 1 to 65535}
+        [kube-apiserver, --service-node-port-range].
+    ports: more ports that nodes need of each other.
+    mesh_up_to: number of nodes up to which every pair is tried.
+    sample: how many peers of each node are drawn above `mesh_up_to` nodes.
+    probe_seconds: longest wait for one probe, in seconds.
+    skew_seconds: seconds that two clocks may differ.
+    conntrack_percent: use of the connection table in percent that is worth a warning
+        [kubernetes-monitoring/node-mixin, NodeHighNumberConntrackEntriesUsed].
+    monitoring: whether it is worth a warning that nothing monitors the nodes.
+    backup: folder of `underlay backup` on this computer {a path}.
+    backup_days: age of that backup in days that is worth a warning.
+    waivers: checks that are left out of every run.
     """
 
     KEY: ClassVar[str] = "preflight"

@@ -19,6 +19,7 @@ _LABEL = re.compile(r"([a-z0-9.-]{1,200}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za
 
 
 def _cluster_id(text: str) -> str:
+    """An IPv4 address, not 0.0.0.0."""
     try:
         found = IPv4Address(text)
     except ValueError as error:
@@ -29,6 +30,7 @@ def _cluster_id(text: str) -> str:
 
 
 def _as_number(number: int) -> int:
+    """1 to 4294967294, not 23456 or 65535."""
     if not 0 < number < 2**32 or number in RESERVED_AS:
         raise ValueError(
             f"no AS has the number {number}; use 64512 to 65534, 4200000000 to 4294967294, or one"
@@ -38,6 +40,7 @@ def _as_number(number: int) -> int:
 
 
 def _selector(text: str) -> str:
+    """A selector of Calico over labels of nodes."""
     if "routeReflectorClusterID" in selector.keys(text):
         raise ValueError(
             "routeReflectorClusterID is a field of Calico's node and not a label, so no selector"
@@ -59,9 +62,11 @@ Selector = Annotated[str, AfterValidator(_selector)]
 
 
 class SecretKey(Part):
-    """A key of a Secret in calico-node's namespace; the password itself never is a setting.
+    """A key of a Secret in calico-node's namespace; the password itself never is a setting [Calico,
+    BGPPeer password].
 
-    name: of the Secret; key: in it.
+    name: name of the Secret {a name of an object}.
+    key: which key of the Secret holds the password {a key in it}.
     """
 
     name: str
@@ -69,10 +74,13 @@ class SecretKey(Part):
 
 
 class Group(Part):
-    """Reflectors with one cluster id, and the nodes that peer with all of them.
+    """Reflectors with one cluster id, and the nodes that peer with all of them [RFC 4456].
 
-    cluster_id: IPv4 address of its own; reflectors: hosts of the inventory; clients: Calico
-    selector over the labels of nodes, reflectors are never clients.
+    cluster_id: number of this group of reflectors, in the form of an address [RFC 4456, section 7;
+        Calico, Node routeReflectorClusterID].
+    reflectors: hosts that become reflectors, two or more {each a host of the inventory}.
+    clients: nodes that peer with these reflectors, a reflector is never a client [Calico, BGPPeer
+        nodeSelector].
     """
 
     cluster_id: ClusterId
@@ -81,10 +89,12 @@ class Group(Part):
 
 
 class Router(Part):
-    """A BGP router that is no node.
+    """A BGP router that is no node [Calico, BGPPeer].
 
-    address: of the router; as_number: its own; groups: whose reflectors peer with it, () for all of
-    them; password: where it lies.
+    address: address of the router [Calico, BGPPeer peerIP].
+    as_number: AS number of the router [RFC 7607, RFC 6793, RFC 7300].
+    groups: groups whose reflectors peer with it, () for all {each a name in `groups`}.
+    password: where the password of the session lies [RFC 2385; Calico, BGPPeer password].
     """
 
     address: Address
@@ -94,17 +104,25 @@ class Router(Part):
 
 
 class RouteReflectors(Section):
-    """What replaces Calico's full mesh.
+    """What replaces Calico's full mesh [RFC 4456].
 
-    groups: name to reflectors with one cluster id; routers: name to a BGP router that is no node;
-    mesh: True leads back to the mesh and removes what we made; as_number: of the nodes, checked
-    against the cluster, None for what it has; label: key of the label on reflectors, its value is
-    the group; allow_single: a group may have one reflector; loaded: what to do with pods on a node
-    that becomes or ceases to be a reflector, refuse, drain it, or accept that they cannot be
-    reached for seconds; delete_local_data: a drain may remove pods that nobody makes anew and
-    emptyDir volumes; without: nodes that need not prove
-    anything; wait_seconds: how long a gate waits; drain_seconds: how long a drain may take; status:
-    where sessions are read.
+    groups: name -> reflectors with one cluster id.
+    routers: name -> a BGP router that is no node [Calico, BGPPeer].
+    mesh: leads back to the mesh and removes what we made [Calico, BGPConfiguration
+        nodeToNodeMeshEnabled].
+    as_number: AS number that the nodes must have, none for what the cluster has [Calico,
+        BGPConfiguration asNumber].
+    label: key of the label on reflectors, its value is the group {a key of a label} [Kubernetes,
+        labels and selectors].
+    allow_single: a group may have one reflector only [underlay].
+    loaded: what to do with pods on a node that becomes or ceases to be a reflector, `accept` leaves
+        them, out of reach for seconds [Calico, configure BGP peering].
+    delete_local_data: a drain may remove pods that nobody makes anew, and emptyDir volumes
+        [Kubernetes, kubectl drain].
+    without: nodes that need not prove anything {each a name of a Node} [underlay].
+    wait_seconds: how many seconds a gate waits for sessions and routes [underlay].
+    drain_seconds: how many seconds a drain may take [Kubernetes, kubectl drain].
+    status: where the state of sessions is read [Calico, CalicoNodeStatus].
     """
 
     KEY: ClassVar[str] = "route_reflectors"

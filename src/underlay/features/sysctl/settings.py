@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from underlay.facts.sysctl import KEY
 from underlay.features.sysctl.profiles import PROFILES
-from underlay.operations.sysctl import BUCKETS, MAX, Wanted
+from underlay.floor import raised
+from underlay.operations.sysctl import BUCKETS, MAX, NEIGHBOURS, Wanted
 from underlay.settings import Part, Section
 
 
@@ -26,19 +27,23 @@ _NUMBERS = frozenset(
 
 
 class Minimum(Part):
-    """A value that is only ever raised to.
+    """A value that is only ever raised to [underlay].
 
-    at_least: the lowest value; a higher live one stays.
+    at_least: the lowest value, a higher live one stays.
     """
 
     at_least: int = Field(ge=0)
 
 
 class Sysctl(Section):
-    """Kernel settings of one host.
+    """Kernel settings of one host [sysctl.d(5)].
 
-    profiles: values for a purpose, later ones win key by key; values: key to value, over the
-    profiles, None takes a profile's key out; state: `absent` gives every key back.
+    state: `absent` gives every key back [underlay].
+    profiles: values for a purpose, mostly minimums, later ones win key by key, of two minimums the
+        higher [linux, networking/ip-sysctl.rst, networking/nf_conntrack-sysctl.rst,
+        admin-guide/sysctl/net.rst].
+    values: key -> value, exact and over the profiles, none takes a profile's key out {each a
+        number, words of one line, or at_least}.
     """
 
     KEY: ClassVar[str] = "sysctl"
@@ -82,9 +87,9 @@ class Sysctl(Section):
         """Every declared key, in the order it is written to the file."""
         if self.state == "absent":
             return {}
-        found = {
-            key: entry.wanted for name in self.profiles for key, entry in PROFILES[name].items()
-        }
+        found: dict[str, Wanted] = {}
+        for key, entry in (pair for name in self.profiles for pair in PROFILES[name].items()):
+            found[key] = _both(key, found.get(key), entry.wanted)
         for key, value in self.values.items():
             if value is None:
                 found.pop(key, None)
@@ -98,9 +103,15 @@ class Sysctl(Section):
         return found
 
 
+def _both(key: str, earlier: Wanted | None, later: Wanted) -> Wanted:
+    """The later one; of two minimums what has all of both."""
+    if earlier is None or not (earlier.at_least and later.at_least):
+        return later
+    return Wanted(raised(key, earlier.value, later.value), at_least=True)
+
+
 def _neighbours(values: dict[str, str]) -> None:
-    names = [f"net.ipv4.neigh.default.gc_thresh{number}" for number in (1, 2, 3)]
-    given = [int(values[name]) for name in names if values.get(name, "").isdigit()]
+    given = [int(values[name]) for name in NEIGHBOURS if values.get(name, "").isdigit()]
     if len(given) == 3 and given != sorted(given):
         text = ", ".join(str(value) for value in given)
         raise ValueError(f"gc_thresh1, 2, 3 are {text}; each must be at least the one before")

@@ -43,12 +43,18 @@ def numeric(host: str) -> IPv4Address | IPv6Address | None:
 
 
 class Node(Part):
-    """One member of an overlay.
+    """One member of an overlay [wg(8)].
 
-    address: inside overlay_cidr; endpoint: where others reach it, `host:port`; reach: other member
-    -> the endpoint that this node uses for it instead; behind_nat: nobody can call it, it keeps its
-    own way open; pod_cidrs: routed through the tunnel, or `encapsulated` when the CNI wraps pod
-    packets in node packets; direct: spokes it reaches without a hub; underlay_mtu: bytes.
+    address: its address on the interface, inside `overlay_cidr` [wg(8), AllowedIPs].
+    endpoint: where others reach it, none where nobody can {`host:port` or `[IPv6]:port`} [wg(8),
+        Endpoint].
+    reach: other member -> the endpoint that this node uses for it instead {each `host:port` or
+        `[IPv6]:port`} [wg(8), Endpoint].
+    behind_nat: nobody can call it, it keeps its own way open [wg(8), PersistentKeepalive].
+    pod_cidrs: pod networks that are routed through the tunnel, or `encapsulated` where the CNI
+        wraps pods' packets in packets of nodes [wg(8), AllowedIPs].
+    direct: spokes that it reaches without a hub {each a member}.
+    underlay_mtu: largest packet in bytes on its own path, none for the overlay's [RFC 791].
     """
 
     address: IPv4Address
@@ -80,15 +86,24 @@ class Node(Part):
 
 
 class Overlay(Part):
-    """One WireGuard interface on every member.
+    """One WireGuard interface on every member [wg(8)].
 
-    overlay_cidr: of the members' addresses; state: `absent` removes it everywhere; hubs: the first
-    one carries what spokes say to each other, the others stand by; nodes: host -> its place in the
-    overlay; port: UDP port of every member; mtu: bytes, by default what underlay_mtu leaves;
-    underlay_mtu: bytes that the path between members carries; cni: what pods' traffic is wrapped in
-    on top; pod_mtu: what the CNI is set to, checked; keepalive_s: sent from behind NAT only;
-    preshared_keys: one more key for each pair of peers; accept_single_hub: said by you;
-    hub_capacity: most peers of one hub.
+    overlay_cidr: network of the members' addresses [wg(8), AllowedIPs].
+    state: `absent` removes the overlay everywhere [underlay].
+    hubs: hosts that spokes go through, the first carries the traffic and the others stand by {each
+        a member} [underlay].
+    nodes: host -> its place in the overlay.
+    port: UDP port of every member [wg(8), ListenPort].
+    mtu: largest packet in bytes inside the tunnel, none for `underlay_mtu` less 80 [wg-quick(8),
+        MTU].
+    underlay_mtu: largest packet in bytes on the path between members [RFC 791].
+    cni: what the CNI wraps pods' packets in on top of the tunnel [RFC 7348, RFC 2003].
+    pod_mtu: what the CNI is set to, checked against what the tunnel leaves [RFC 791].
+    keepalive_s: seconds between two keepalives, sent from behind NAT only [wg(8),
+        PersistentKeepalive].
+    preshared_keys: one more secret for each pair of peers [wg(8), PresharedKey].
+    accept_single_hub: several spokes may depend on one hub [underlay].
+    hub_capacity: most peers of one hub [underlay].
     """
 
     overlay_cidr: IPv4Network
@@ -112,11 +127,13 @@ class Overlay(Part):
 
 
 class WireGuard(Section):
-    """Overlays of the fleet.
+    """Overlays of the fleet [underlay].
 
-    overlays: interface name -> overlay; known_cidrs: name -> network that exists elsewhere
-    (Services, machines, another site) and must not be taken; guard_s: seconds a change that may cut
-    SSH has to prove itself before the node takes it back.
+    overlays: interface name -> overlay [wg(8)].
+    known_cidrs: name -> network that exists elsewhere (Services, machines, another site) and must
+        not be taken.
+    guard_s: seconds that a change which may cut SSH has to prove itself before the node takes it
+        back.
     """
 
     KEY: ClassVar[str] = "wireguard"

@@ -10,6 +10,7 @@ from underlay.facts.kernel import ModuleState, normal
 from underlay.features.preflight.changes import CNI, FLOORS, KERNEL, KUBE_PROXY, TUNNELS, ends
 from underlay.features.preflight.scene import Scene
 from underlay.features.preflight.words import listed
+from underlay.floor import reached
 
 #: Package of a distribution that carries modules its kernel image leaves out.
 PACKAGES = {
@@ -49,12 +50,11 @@ def _modules_apply(scene: Scene) -> str:
     return "" if any(host.modules for host in scene) else "no module is needed"
 
 
-def satisfied(live: str, wanted: str) -> bool:
+def satisfied(key: str, live: str, wanted: str) -> bool:
     """Whether a live value is the declared one, or at least it where a minimum is declared."""
     if not wanted.startswith(MINIMUM):
         return live == wanted
-    floor = wanted.removeprefix(MINIMUM)
-    return live.isdigit() and floor.isdigit() and int(live) >= int(floor)
+    return reached(key, live, wanted.removeprefix(MINIMUM))
 
 
 def _live(scene: Scene) -> Iterator[Finding]:
@@ -66,7 +66,7 @@ def _live(scene: Scene) -> Iterator[Finding]:
                 groups.setdefault(f"{key} does not exist, declared is {wanted}", []).append(
                     host.name
                 )
-            elif wanted != "auto" and not satisfied(live, wanted):
+            elif wanted != "auto" and not satisfied(key, live, wanted):
                 groups.setdefault(f"{key} is {live}, declared is {wanted}", []).append(host.name)
     for text, names in groups.items():
         yield Finding(Status.FAIL, f"{text} on {listed(names)}", tuple(names))
@@ -84,7 +84,7 @@ def _boot(scene: Scene) -> Iterator[Finding]:
             elif line.value is None:
                 text = f"{line.path} takes {key} out, declared is {wanted}"
                 groups.setdefault(text, []).append(host.name)
-            elif not satisfied(line.value, wanted):
+            elif not satisfied(key, line.value, wanted):
                 text = f"{line.path} sets {key} to {line.value}, declared is {wanted}"
                 groups.setdefault(text, []).append(host.name)
     for text, names in groups.items():

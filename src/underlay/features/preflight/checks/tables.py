@@ -75,7 +75,7 @@ CHECKS = (
         "kernel/neighbours", "The neighbour table has room for all nodes and pods", Severity.ERROR,
         "A full table drops packets to hosts that are up, and the log only says `neighbour table"
         " overflow`.",
-        "raise gc_thresh1, 2 and 3 together (profile kubernetes-node of deploys/sysctl.py)",
+        "raise gc_thresh1, 2 and 3 together (profile large-cluster of deploys/sysctl.py)",
         _neighbours, _neighbours_apply, scopes=KERNEL | CNI | KUBE_PROXY,
     ),
     Check(
