@@ -10,7 +10,7 @@ import pytest
 from underlay.facts.wireguard import parse, readings
 from underlay.facts.wireguard_host import FOLDER, Host, Route
 from underlay.journal import Entry
-from underlay.operations.wireguard import notes, path_may_change, refusals
+from underlay.operations.wireguard import path_may_change
 from underlay.operations.wireguard_keys import known
 from underlay.operations.wireguard_plan import (
     Interface,
@@ -22,6 +22,7 @@ from underlay.operations.wireguard_plan import (
     safe,
     shared_files,
 )
+from underlay.operations.wireguard_refusals import cut_off, notes, refusals
 from underlay.operations.wireguard_rotation import lost
 from underlay.operations.wireguard_script import change, forwarding_before
 
@@ -185,6 +186,28 @@ def test_refusals() -> None:
     assert "taken by wireguard.cali" in taken[0]
     route = replace(empty, routes=(Route("10.244.1.0/24", "flannel.1", False),))
     assert "leaves by flannel.1 already" in refusals(route, [HUB])[0]
+
+
+def test_an_overlay_may_be_renamed() -> None:
+    # the old one still has the port and the networks, and goes in the same run
+    renamed = replace(HUB, name="wg1")
+    assert refusals(_host(), [renamed]) == []
+    foreign = refusals(_host(files={}), [renamed])
+    assert [text.partition(":")[0] for text in foreign] == [
+        "UDP port 51820", "route 10.200.0.0/24"
+    ]  # fmt: skip
+
+
+def test_a_host_that_would_never_be_reached_again_is_known() -> None:
+    within = _host(ssh=("10.200.0.1", "10.200.0.100"))
+    assert cut_off(within, [HUB]) is None
+    assert cut_off(within, [replace(HUB, name="wg1")]) is None
+    assert cut_off(_host(), []) is None
+    assert cut_off(replace(within, files={}), []) is None
+    for wanted in ([], [replace(HUB, address="10.200.0.7/24")]):
+        lost = cut_off(within, wanted)
+        assert lost is not None
+        assert lost[0].endswith("an address of wg0 that is to go")
 
 
 def test_userspace_is_announced() -> None:
