@@ -33,7 +33,8 @@ def read_fleet(
                 sections[kind] = section
         if len(sections) == len(kinds):
             given = frozenset(kind.KEY for kind in kinds if kind.KEY in host.data)
-            settings[host.name] = HostSettings(host.name, host.groups, sections, given)
+            way_in = str(host.data.get("ssh_hostname") or host.name)
+            settings[host.name] = HostSettings(host.name, host.groups, sections, given, way_in)
     return Fleet(settings), problems
 
 
