@@ -128,8 +128,12 @@ kernel() {
 # an accept in a table of nft's own could not overrule a drop in iptables' tables
 firewall() {
   if command -v iptables >/dev/null; then
-    chain INPUT "UNDERLAY-I-$dev" "$2" -p udp --dport "$PORT" -j ACCEPT
-    chain FORWARD "UNDERLAY-F-$dev" "$1" -i "$dev" -o "$dev" -j ACCEPT
+    chain iptables INPUT "UNDERLAY-I-$dev" "$2" -p udp --dport "$PORT" -j ACCEPT
+    chain iptables FORWARD "UNDERLAY-F-$dev" "$1" -i "$dev" -o "$dev" -j ACCEPT
+    # without IPv6 in the kernel it would only fail
+    if command -v ip6tables >/dev/null && [ -e /proc/net/if_inet6 ]; then
+      chain ip6tables INPUT "UNDERLAY-I-$dev" "$3" -p udp --dport "$PORT" -j ACCEPT
+    fi
   elif command -v nft >/dev/null; then
     nft delete table inet "underlay-wireguard-$dev" 2>/dev/null || :
     [ "$1$2" != 00 ] || return 0
@@ -144,20 +148,20 @@ firewall() {
 }
 
 chain() {
-  from=$1 own=$2 wanted=$3
-  shift 3
+  tables=$1 from=$2 own=$3 wanted=$4
+  shift 4
   if [ "$wanted" = 1 ]; then
-    [ "$(iptables -w -S "$own" 2>/dev/null | sed 1d)" != "-A $own $(shown "$@")" ] || {
-      iptables -w -C "$from" -j "$own" 2>/dev/null || iptables -w -I "$from" -j "$own"
+    [ "$("$tables" -w -S "$own" 2>/dev/null | sed 1d)" != "-A $own $(shown "$@")" ] || {
+      "$tables" -w -C "$from" -j "$own" 2>/dev/null || "$tables" -w -I "$from" -j "$own"
       return 0
     }
-    iptables -w -N "$own" 2>/dev/null || iptables -w -F "$own"
-    iptables -w -A "$own" "$@"
-    iptables -w -C "$from" -j "$own" 2>/dev/null || iptables -w -I "$from" -j "$own"
-  elif iptables -w -S "$own" >/dev/null 2>&1; then
-    while iptables -w -D "$from" -j "$own" 2>/dev/null; do :; done
-    iptables -w -F "$own"
-    iptables -w -X "$own"
+    "$tables" -w -N "$own" 2>/dev/null || "$tables" -w -F "$own"
+    "$tables" -w -A "$own" "$@"
+    "$tables" -w -C "$from" -j "$own" 2>/dev/null || "$tables" -w -I "$from" -j "$own"
+  elif "$tables" -w -S "$own" >/dev/null 2>&1; then
+    while "$tables" -w -D "$from" -j "$own" 2>/dev/null; do :; done
+    "$tables" -w -F "$own"
+    "$tables" -w -X "$own"
   fi
 }
 
@@ -174,7 +178,7 @@ case $action in
     address
     routes
     kernel
-    firewall "$FORWARDS" "$OPENS"
+    firewall "$FORWARDS" "$OPENS" "${OPENS_V6:-0}"
     names without_endpoint
     ;;
   refresh)
@@ -183,7 +187,7 @@ case $action in
     ;;
   down)
     PORT=0
-    firewall 0 0
+    firewall 0 0 0
     ! there || ip link del dev "$dev"
     ;;
   *) fail "no such action: $action" ;;

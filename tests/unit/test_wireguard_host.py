@@ -35,7 +35,7 @@ HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 HUB = Interface(
     name="wg0", address="10.200.0.100/24", port=51820, mtu=1420, routes=("10.244.1.0/24",),
-    forwards=True, opens=True, preshared=True,
+    forwards=True, opens=True, opens_v6=False, preshared=True,
     peers=(
         Peer("a", ("10.200.0.1/32", "10.244.1.0/24"), "203.0.113.2:51820"),
         Peer("b", ("10.200.0.2/32",)),
@@ -87,6 +87,8 @@ def _reading() -> dict[str, list[str]]:
             "-A FORWARD -j UNDERLAY-F-wg0", "-A UNDERLAY-F-wg0 -i wg0 -o wg0 -j ACCEPT",
             "-A UNDERLAY-I-wg0 -p udp -m udp --dport 51820 -j ACCEPT",
         ],
+        "firewall6": [],
+        "walls": [],
         "ports": [
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt",
             "   99: 00000000:CA6C 00000000:0000 07 00000000:00000000 00:00000000 00000000",
@@ -143,6 +145,10 @@ DRIFT: dict[str, tuple[Host, str]] = {
     "unit": (_host(units={}), "its unit does not run"),
     "forwarding": (_host(ip_forward=False), "net.ipv4.ip_forward is off"),
     "firewall": (_host(firewall={}), "our firewall rules are not there"),
+    "firewall of IPv6": (
+        _host(firewall_v6={"wg0": ("input",)}),
+        "our firewall rules are not there",
+    ),
     "files": (_host(files={}), "wg0.peers differs"),
     "route gone": (_host(routes=()), "route 10.244.1.0/24 is missing"),
     "route too many": (

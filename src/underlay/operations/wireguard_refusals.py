@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_network
 
+from underlay.facts.firewall import Wall
 from underlay.facts.wireguard_host import Host
 from underlay.operations.wireguard_plan import Interface
 
@@ -94,9 +95,37 @@ def notes(found: Host, wanted: Sequence[Interface]) -> list[str]:
             "forwarded packets are dropped by policy, and neither iptables nor nft is there to"
             f" let those of {', '.join(forwarding)} pass"
         )
+    for wall in found.walls:
+        told += [text for interface in wanted if (text := _behind(wall, interface))]
     for program in found.programs:
         told += _beside(program, wanted)
     return told
+
+
+def _behind(wall: Wall, wanted: Interface) -> str:
+    """What a firewall of somebody else drops of this interface, "" when it names it."""
+    name, port = wanted.name, str(wanted.port)
+    if wall.hook == "input":
+        concerned = wanted.opens_v6 if wall.family == "ip6" else wanted.opens
+        what, rule = f"UDP port {port}, so that peers cannot call", f"udp dport {port} accept"
+        order = f"--add-port={port}/udp"
+    else:
+        concerned = wanted.forwards and wall.family != "ip6"
+        what = f"{name}, so that spokes do not reach each other"
+        rule, order = (
+            f"iifname {name} oifname {name} accept",
+            f"--zone=trusted --add-interface={name}",
+        )
+    if not concerned or wall.names(port if wall.hook == "input" else name):
+        return ""
+    if wall.firewalld:
+        do = f"firewall-cmd --permanent {order}, then firewall-cmd --reload"
+    else:
+        do = f"add there: {rule}"
+    return (
+        f"firewall: {wall} drops what it does not name, whatever our own rules say, and does not"
+        f" name {what}; {do}"
+    )
 
 
 def _beside(program: Sequence[str], wanted: Sequence[Interface]) -> list[str]:

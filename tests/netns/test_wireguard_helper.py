@@ -1,0 +1,178 @@
+"""The helper of an overlay in namespaces of the kernel: handshakes, and firewalls of others.
+
+    a 192.0.2.2 -- 192.0.2.1 hub 192.0.2.5 -- 192.0.2.6 b        10.200.0.0/24 over both
+
+Sockets of a userspace program are shared by all namespaces, so each has a name of its own for the
+interface; without the kernel module the helper falls back to that program.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from underlay.facts.script import reading_script, split_readings
+from underlay.facts.wireguard import parse, readings
+from underlay.facts.wireguard_host import Host
+from underlay.features.wireguard import plan
+from underlay.features.wireguard.settings import Overlay
+from underlay.operations.wireguard_plan import Interface, compare, env_text, peers_text
+from underlay.operations.wireguard_refusals import notes
+from underlay.render import source
+
+pytestmark = pytest.mark.netns
+
+OVERLAY = Overlay.model_validate(
+    {
+        "overlay_cidr": "10.200.0.0/24", "hubs": ["hub"], "accept_single_hub": True,
+        "nodes": {
+            "hub": {"address": "10.200.0.100", "endpoint": "192.0.2.1:51820"},
+            "a": {"address": "10.200.0.1", "behind_nat": True},
+            "b": {
+                "address": "10.200.0.2", "behind_nat": True, "reach": {"hub": "192.0.2.5:51820"},
+            },
+        },
+    }
+)  # fmt: skip
+WALL = "nft add table inet own; nft 'add chain inet own in { type filter hook %s priority 0;" \
+    " policy drop; }'"  # fmt: skip
+
+
+class Member:
+    """One namespace with the helper, its files in a folder of the test."""
+
+    def __init__(self, host: str, folder: Path) -> None:
+        self.host, self.folder = host, folder
+        self.space, self.device = f"uw{os.getpid()}{host}", f"wg{os.getpid() % 100000}{host}"
+        (folder / "etc").mkdir(parents=True)
+        script = source("wireguard/underlay-wireguard.sh")
+        for path in ("/etc/underlay/wireguard", "/run/underlay-wireguard"):
+            script = script.replace(path, f"{folder}/{path.split('/')[1]}")
+        (folder / "helper").write_text(script)
+        key = folder / "etc" / f"{self.device}.key"
+        self.public = self._alone(f"umask 077; wg genkey > {key}; wg pubkey < {key}").strip()
+
+    @staticmethod
+    def _alone(command: str) -> str:
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def run(self, command: str) -> str:
+        """Standard output of a shell text in the namespace."""
+        words = ["ip", "netns", "exec", self.space, "sh", "-c", command]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{self.host}: {command}: {done.stderr}"
+        return done.stdout
+
+    def up(self, keys: dict[str, str], wanted: Interface | None = None) -> None:
+        """Write what is wanted and bring it up."""
+        found = wanted or self.wanted
+        folder = self.folder / "etc"
+        (folder / f"{self.device}.env").write_text(env_text(found))
+        (folder / f"{self.device}.peers").write_text(peers_text(found, keys))
+        self.run(f"sh {self.folder}/helper up {self.device}")
+
+    @property
+    def wanted(self) -> Interface:
+        """The plan for this member."""
+        return plan.interface(self.device, OVERLAY, self.host)
+
+    def read(self) -> Host:
+        """What the fact makes of the namespace."""
+        script = reading_script(readings([])).replace(
+            "/etc/underlay/wireguard", f"{self.folder}/etc"
+        )
+        return parse(split_readings(self.run(script).splitlines()))
+
+    def reaches(self, address: str) -> bool:
+        """Whether one of several pings comes back."""
+        return "bytes from" in self.run(f"ping -c 4 -i 0.5 -W 2 {address} || :")
+
+
+Star = dict[str, Member]
+
+
+@pytest.fixture
+def star(tmp_path: Path) -> Iterator[Star]:
+    """Three members on their links, nothing brought up."""
+    found = {name: Member(name, tmp_path / name) for name in OVERLAY.nodes}
+    try:
+        for member in found.values():
+            subprocess.run(["ip", "netns", "add", member.space], check=True)
+            member.run("ip link set lo up")
+        for number, spoke in enumerate(("a", "b")):
+            hub, other = found["hub"], found[spoke]
+            hub.run(f"ip link add e{spoke} type veth peer name eth0 netns {other.space}")
+            hub.run(
+                f"ip addr add 192.0.2.{4 * number + 1}/30 dev e{spoke}; ip link set e{spoke} up"
+            )
+            other.run(f"ip addr add 192.0.2.{4 * number + 2}/30 dev eth0; ip link set eth0 up")
+        yield found
+    finally:
+        for member in found.values():
+            down = ["ip", "netns", "exec", member.space, "ip", "link", "del", member.device]
+            subprocess.run(down, capture_output=True)
+            subprocess.run(["ip", "netns", "del", member.space], capture_output=True)
+
+
+def _up(star: Star) -> dict[str, str]:
+    keys = {name: member.public for name, member in star.items()}
+    for member in star.values():
+        member.up(keys)
+    return keys
+
+
+def test_spokes_reach_each_other_and_nothing_differs_from_the_plan(star: Star) -> None:
+    keys = _up(star)
+    assert star["a"].reaches("10.200.0.2")
+    for member in star.values():
+        found = replace(member.read(), kernel="loaded")
+        reasons = [
+            reason
+            for reason in compare(found, member.wanted, keys).reasons
+            if not reason.endswith(("differs", "at boot"))
+        ]
+        assert reasons == []
+        assert notes(found, [member.wanted]) == []
+
+
+@pytest.mark.parametrize("hook", ["input", "forward"])
+def test_a_drop_of_somebody_else_stands_above_our_accept_and_is_told_with_its_remedy(
+    star: Star, hook: str
+) -> None:
+    hub = star["hub"]
+    hub.run(WALL % hook)
+    _up(star)
+    assert not star["a"].reaches("10.200.0.2")
+    (told,) = notes(replace(hub.read(), kernel="loaded"), [hub.wanted])
+    assert "inet own in drops what it does not name" in told
+    rule = told.rpartition("add there: ")[2]
+    hub.run(f"nft add rule inet own in {rule}")
+    assert star["a"].reaches("10.200.0.2")
+    assert notes(replace(hub.read(), kernel="loaded"), [hub.wanted]) == []
+
+
+def test_a_drop_in_the_tables_of_iptables_does_not_stand_above_our_accept(star: Star) -> None:
+    hub = star["hub"]
+    hub.run("iptables -P INPUT DROP; iptables -P FORWARD DROP")
+    _up(star)
+    assert star["a"].reaches("10.200.0.2")
+    assert notes(replace(hub.read(), kernel="loaded"), [hub.wanted]) == []
+
+
+def test_a_port_that_is_called_over_ipv6_is_open_there_too(star: Star) -> None:
+    hub = star["hub"]
+    wanted = replace(hub.wanted, opens_v6=True)
+    hub.up({name: member.public for name, member in star.items()}, wanted)
+    assert "--dport 51820 -j ACCEPT" in hub.run("ip6tables -S")
+    assert hub.read().firewall_v6 == {hub.device: ("input",)}
+    hub.up({name: member.public for name, member in star.items()})
+    assert "UNDERLAY" not in hub.run("ip6tables -S")
+    hub.run(f"sh {hub.folder}/helper down {hub.device}")
+    assert "UNDERLAY" not in hub.run("iptables -S; ip6tables -S")
