@@ -13,14 +13,18 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyinfra.api.command import StringCommand
 
-from underlay.facts.script import reading_script, split_readings
+from underlay.errors import UnderlayError
+from underlay.facts.script import ScriptFact, reading_script, split_readings
 from underlay.facts.wireguard import parse, readings
 from underlay.facts.wireguard_host import Host
-from underlay.features.wireguard import plan
+from underlay.features.wireguard import plan, rotate
 from underlay.features.wireguard.settings import Overlay
+from underlay.operations import wireguard_rotation as steps
 from underlay.operations.wireguard_plan import Interface, compare, env_text, peers_text
 from underlay.operations.wireguard_refusals import notes
 from underlay.render import source
@@ -89,6 +93,15 @@ class Member:
             "/etc/underlay/wireguard", f"{self.folder}/etc"
         )
         return parse(split_readings(self.run(script).splitlines()))
+
+    def get_fact(self, kind: type[ScriptFact[Any]], **arguments: Any) -> Any:
+        """A fact of this member, for a caller that knows its interface as wg0."""
+        command = kind().command(**arguments)
+        assert isinstance(command, StringCommand)
+        text = command.get_raw_value().replace("wg0", self.device)
+        for path in ("/etc/underlay/wireguard", "/run/underlay-wireguard"):
+            text = text.replace(path, f"{self.folder}/{path.split('/')[1]}")
+        return kind().process(self.run(text).replace(self.device, "wg0").splitlines())
 
     def reaches(self, address: str) -> bool:
         """Whether one of several pings comes back."""
@@ -176,3 +189,67 @@ def test_a_port_that_is_called_over_ipv6_is_open_there_too(star: Star) -> None:
     assert "UNDERLAY" not in hub.run("ip6tables -S")
     hub.run(f"sh {hub.folder}/helper down {hub.device}")
     assert "UNDERLAY" not in hub.run("iptables -S; ip6tables -S")
+
+
+def _keys(star: Star) -> dict[str, str]:
+    return {
+        name: member.run(f"wg show {member.device} public-key") for name, member in star.items()
+    }
+
+
+@pytest.mark.parametrize("member", ["a", "hub"])
+def test_a_key_is_replaced_while_its_peers_follow(star: Star, member: str) -> None:
+    _up(star)
+    assert star["a"].reaches("10.200.0.2")
+    before = _keys(star)
+    done = rotate.rotate(star, "wg0", OVERLAY, member)
+    after = _keys(star)
+    assert {name for name in star if after[name] != before[name]} == {member}
+    assert done.sent > 0
+    assert done.lost < 15
+    assert star["a"].reaches("10.200.0.2")
+    # what starts at the next boot is what runs now
+    for one in star.values():
+        one.run(f"sh {one.folder}/helper up {one.device}")
+    assert _keys(star) == after
+    assert star["a"].reaches("10.200.0.2")
+    assert not list(star[member].folder.glob("etc/*.next"))
+
+
+def test_no_key_is_replaced_while_a_peer_has_no_session(star: Star) -> None:
+    star["b"].run("ip link set eth0 down")
+    _up(star)
+    before = _keys(star)
+    with pytest.raises(UnderlayError, match="key not replaced, b gives no answer"):
+        rotate.rotate(star, "wg0", OVERLAY, "hub")
+    assert _keys(star) == before
+
+
+def test_a_key_that_is_never_taken_takes_nothing_from_the_old_one(
+    star: Star, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This computer is lost after the peers were told and before the member was."""
+    keys = _up(star)
+    monkeypatch.setattr(steps, "READY", 4)
+    new = star["a"].run("wg genkey | wg pubkey").strip()
+    hub = star["hub"]
+    hub.get_fact(steps.Ran, script=steps.learn("wg0", "a", keys["a"], new, ["10.200.0.1/32"]))
+    assert star["a"].reaches("10.200.0.2")
+    assert rotate._wait(hub, "wg0") == "no handshake with the new key"
+    assert new not in hub.run(f"wg show {hub.device} peers")
+    assert star["a"].reaches("10.200.0.2")
+
+
+def test_a_peer_that_is_lost_meanwhile_does_not_take_the_others_with_it(
+    star: Star, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _up(star)
+    monkeypatch.setattr(steps, "READY", 12)
+    monkeypatch.setattr(steps, "PATIENCE", 6)
+    monkeypatch.setattr(steps, "silent", lambda name, peers: ":")
+    before = _keys(star)["hub"]
+    star["b"].run("ip link set eth0 down")
+    with pytest.raises(UnderlayError, match="hub: wg0: new key, but b: no handshake"):
+        rotate.rotate(star, "wg0", OVERLAY, "hub")
+    assert _keys(star)["hub"] != before
+    assert star["a"].reaches("10.200.0.100")
