@@ -75,12 +75,25 @@ names() {
       'Endpoint = '*)
         name=${line#Endpoint = }
         numeric "$name" && continue
-        "$1" "$public" || continue
-        WG_ENDPOINT_RESOLUTION_RETRIES=1 wg set "$dev" peer "$public" endpoint "$name" ||
+        "$1" "$public" "$name" || continue
+        if WG_ENDPOINT_RESOLUTION_RETRIES=1 wg set "$dev" peer "$public" endpoint "$name"; then
+          remember "$public" "$name"
+        else
           echo "$dev: $name cannot be resolved now" >&2
+        fi
         ;;
     esac
   done < "$etc/$dev.peers"
+}
+
+# what a peer was last called by: it may roam, so its endpoint does not tell
+remember() {
+  { grep -vF "$1 " "$run/$dev.names" 2>/dev/null || :; echo "$1 $2"; } > "$run/$dev.names.new"
+  mv -f "$run/$dev.names.new" "$run/$dev.names"
+}
+
+renamed() {
+  without_endpoint "$1" || ! grep -qsxF "$1 $2" "$run/$dev.names"
 }
 
 without_endpoint() {
@@ -179,7 +192,7 @@ case $action in
     routes
     kernel
     firewall "$FORWARDS" "$OPENS" "${OPENS_V6:-0}"
-    names without_endpoint
+    names renamed
     ;;
   refresh)
     . "$etc/$dev.env"
@@ -189,6 +202,7 @@ case $action in
     PORT=0
     firewall 0 0 0
     ! there || ip link del dev "$dev"
+    rm -f "$run/$dev.names"
     ;;
   *) fail "no such action: $action" ;;
 esac

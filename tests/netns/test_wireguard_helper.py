@@ -191,6 +191,22 @@ def test_a_port_that_is_called_over_ipv6_is_open_there_too(star: Star) -> None:
     assert "UNDERLAY" not in hub.run("iptables -S; ip6tables -S")
 
 
+def test_another_name_is_called_at_once_and_a_peer_that_roams_is_left_alone(star: Star) -> None:
+    keys = {name: member.public for name, member in star.items()}
+    one = star["a"]
+
+    def called(name: str) -> str:
+        # a number that the resolver knows, and that is no address in figures and points
+        (peer,) = one.wanted.peers
+        one.up(keys, replace(one.wanted, peers=(replace(peer, endpoint=name, named=True),)))
+        return one.run(f"wg show {one.device} endpoints").split()[1]
+
+    assert called("0xc0000209:51820") == "192.0.2.9:51820"
+    assert called("0xc0000201:51820") == "192.0.2.1:51820"
+    one.run(f"wg set {one.device} peer {keys['hub']} endpoint 192.0.2.33:51820")
+    assert called("0xc0000201:51820") == "192.0.2.33:51820"
+
+
 def _keys(star: Star) -> dict[str, str]:
     return {
         name: member.run(f"wg show {member.device} public-key") for name, member in star.items()
