@@ -59,7 +59,8 @@ create() {
   ip link add dev "$dev" type wireguard 2>/dev/null && return
   for program in wireguard-go boringtun-cli boringtun; do
     command -v $program >/dev/null || continue
-    $program "$dev" >/dev/null 2>&1 9>&- || fail "$program did not start"
+    # boringtun would become the user of a login, which a unit has not
+    WG_SUDO=true $program "$dev" >/dev/null 2>&1 9>&- || fail "$program did not start"
     for _ in 1 2 3 4 5 6 7 8 9 10; do there && return; sleep 0.3; done
     fail "$program made no interface"
   done

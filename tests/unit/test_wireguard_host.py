@@ -222,6 +222,12 @@ def test_userspace_is_announced() -> None:
     assert "wireguard-go carries the traffic" in notes(host, [HUB])[0]
 
 
+def test_a_program_that_does_not_say_its_key_is_no_difference_on_every_apply() -> None:
+    silent = replace(_link(public_key="(none)"), kernel="missing", userspace="boringtun-cli")
+    assert compare(silent, HUB, KEYS).reasons == ()
+    assert compare(_link(public_key="(none)"), HUB, KEYS).reasons != ()
+
+
 def test_programs_that_go_past_the_tunnel_are_named() -> None:
     programs = (("kubelet", "--node-ip", "10.88.1.1"), ("flanneld", "--iface", "eth1"))
     told = notes(_host(programs=programs), [HUB])
