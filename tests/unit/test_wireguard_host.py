@@ -239,6 +239,27 @@ def test_programs_that_go_past_the_tunnel_are_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "goes_past"),
+    [
+        ((), True),
+        (("IP_AUTODETECTION_METHOD=first-found",), True),
+        (("IP_AUTODETECTION_METHOD=interface=^eth.*",), True),
+        (("IP_AUTODETECTION_METHOD=cidr=10.88.0.0/16",), True),
+        (("IP_AUTODETECTION_METHOD=interface=^wg0$", "CALICO_NETWORKING_BACKEND=bird"), False),
+        (("IP_AUTODETECTION_METHOD=cidr=10.88.0.0/16,10.200.0.0/24",), False),
+        (("IP_AUTODETECTION_METHOD=kubernetes-internal-ip",), False),
+        (("CALICO_NETWORKING_BACKEND=none",), False),
+        (("IP_AUTODETECTION_METHOD=interface=(wg0",), False),
+        (("IP_AUTODETECTION_METHOD=cidr=?",), False),
+    ],
+)
+def test_calico_that_goes_past_the_tunnel_is_named(words: tuple[str, ...], goes_past: bool) -> None:
+    told = notes(_host(programs=(("calico-node", *words),)), [HUB])
+    assert bool(told) == goes_past
+    assert all("IP_AUTODETECTION_METHOD=interface=^wg0$" in text for text in told)
+
+
+@pytest.mark.parametrize(
     ("changes", "gone", "said"),
     [
         ({}, (), ""),

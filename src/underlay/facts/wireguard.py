@@ -80,9 +80,11 @@ if [ -z "$e" ]; then printf 'link %s %s %s\n' "$dev" "$b" "$c"; continue; fi
 [ "$b" = "(none)" ] && b= || b=$(printf %s "$b" | sha256sum)
 printf 'peer %s %s psk=%s %s %s %s %s\n' "$dev" "$a" "${b%% *}" "$c" "$d" "$e" "$h"; done"""
 
-# only the arguments that say which address or interface a program takes
+# only the arguments and variables that say which address or interface a program takes
 _PROGRAMS = r"""for p in kubelet flanneld; do for id in $(pidof $p); do
-echo $p $(tr '\0=' '\n\n' < /proc/$id/cmdline | grep -A 1 -E '^--(node-ip|iface)$'); done; done"""
+echo $p $(tr '\0=' '\n\n' < /proc/$id/cmdline | grep -A 1 -E '^--(node-ip|iface)$'); done; done
+for id in $(pidof -s calico-node); do echo calico-node $(tr '\0' '\n' < /proc/$id/environ |
+grep -E '^(IP_AUTODETECTION_METHOD|CALICO_NETWORKING_BACKEND)='); done"""
 
 
 def readings(hashed: Iterable[str]) -> dict[str, str]:

@@ -71,8 +71,8 @@ class Host:
     path; hashes: SHA-256 by path; firewall, firewall_v6: interface -> our rules that are there;
     drops: hooks that drop by policy; walls: chains of others that drop what they do not name;
     ports: UDP ports in use; ssh: client and server address of this session; ssh_device: where
-    packets to that client leave; programs: kubelet and flanneld that run, each
-    with the words of its --node-ip or --iface.
+    packets to that client leave; programs: kubelet, flanneld and calico-node that run, each with
+    the words that say which address or interface it takes.
     """
 
     kernel: str

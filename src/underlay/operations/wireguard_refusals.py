@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from ipaddress import ip_network
+from ipaddress import ip_interface, ip_network
 
 from underlay.facts.firewall import Wall
 from underlay.facts.wireguard_host import Host
@@ -143,4 +144,28 @@ def _beside(program: Sequence[str], wanted: Sequence[Interface]) -> list[str]:
         ]
     if name == "flanneld" and not given & {*names, *addresses}:
         return [f"flanneld runs without --iface={names[0]}: pods go past {names[0]}"]
+    if name == "calico-node" and not _detects(words, wanted):
+        return [
+            f"calico-node runs without IP_AUTODETECTION_METHOD=interface=^{names[0]}$: pods go past"
+            f" {names[0]}"
+        ]
     return []
+
+
+def _detects(words: Sequence[str], wanted: Sequence[Interface]) -> bool:
+    """Whether Calico may take an overlay for its node address, or leaves the network to others."""
+    given = dict(word.partition("=")[::2] for word in words)
+    if given.get("CALICO_NETWORKING_BACKEND") == "none":
+        return True
+    kind, _, value = given.get("IP_AUTODETECTION_METHOD", "").partition("=")
+    try:
+        if kind == "cidr":
+            networks = [ip_network(text, strict=False) for text in value.split(",")]
+            return any(ip_interface(one.address).ip in cidr for one in wanted for cidr in networks)
+        if kind == "interface":
+            patterns = value.split(",")
+            return any(re.search(pattern, one.name) for one in wanted for pattern in patterns)
+    except (ValueError, re.error):
+        # what it makes of that is its own affair
+        return True
+    return kind in {"kubernetes-internal-ip", "can-reach", "skip-interface"}
