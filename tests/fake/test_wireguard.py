@@ -34,7 +34,7 @@ class World:
 
     calls: `keys`, `read`, `change` with the host, in order; broken: hosts on which no key can be
     made; installed: files that all interfaces share are there; readings: host -> what it
-    has besides.
+    has besides; silent: members that answer nobody.
     """
 
     keys: dict[str, str] = field(default_factory=dict)
@@ -44,6 +44,7 @@ class World:
     kernel: str = "loaded"
     installed: bool = True
     readings: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
 
     def answer(self, host: str, command: str) -> tuple[bool, CommandOutput]:
         """What a host's shell gives."""
@@ -59,6 +60,9 @@ class World:
                 return False, CommandOutput([OutputLine("stderr", "no space left")])
             self.keys[host] = f"public-key-of-{host}"
             return True, CommandOutput([])
+        if "command -v ping" in text:
+            self.calls.append(f"ask {host}")
+            return self._read({"out": [node for node in self.silent if f"echo {node})" in text]})
         assert "journal.jsonl" in text, text
         self.calls.append(f"change {host}")
         self.changes[host] = text
@@ -164,3 +168,27 @@ def test_a_host_that_is_reached_through_its_overlay_stops_its_removal_everywhere
     with pytest.raises(SettingsError, match="an address of wg0 that is to go"):
         _run({**OVERLAY, "nodes": nodes})
     assert not [call for call in world.calls if call.startswith(("keys", "change"))]
+
+
+def test_peers_are_asked_when_all_are_there_and_a_silent_one_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = HUB.replace("@", "_").replace("/", "_")
+    world.readings[A] = {
+        "files": ["wg0.env:", f"wg0.peers:# node {hub}", f"wg0.peers:PublicKey = key-of-{HUB}"]
+    }
+    world.silent = (HUB,)
+    with caplog.at_level("WARNING"):
+        assert _run().failed == set()
+    asked = [n for n, call in enumerate(world.calls) if call.startswith("ask")]
+    changed = [n for n, call in enumerate(world.calls) if call.startswith("change")]
+    assert len(changed) == 3
+    assert {world.calls[n] for n in asked} == {f"ask {name}" for name in (HUB, A, B)}
+    assert min(asked) > max(changed)
+    assert f"{A}: wg0: {HUB} (203.0.113.1:51820) gives no answer through the tunnel" in caplog.text
+
+
+def test_nobody_is_asked_when_nothing_changed(world: World) -> None:
+    world.installed = False
+    assert run_on([HUB, A, B], connect, {}).failed == set()
+    assert not [call for call in world.calls if call.startswith("ask")]

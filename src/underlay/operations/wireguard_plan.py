@@ -34,7 +34,8 @@ class Peer:
     """One peer of an interface.
 
     node: its name in the inventory; allowed_ips: CIDRs; endpoint: `host:port` or "";
-    named: the endpoint is a name that must be resolved again; persistent_keepalive: seconds, 0 off.
+    named: the endpoint is a name that must be resolved again; persistent_keepalive: seconds, 0 off;
+    address: inside the overlay.
     """
 
     node: str
@@ -42,6 +43,7 @@ class Peer:
     endpoint: str = ""
     named: bool = False
     persistent_keepalive: int = 0
+    address: str = ""
 
 
 @dataclass(frozen=True)

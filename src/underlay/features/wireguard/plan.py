@@ -85,6 +85,7 @@ def _peer(overlay: Overlay, host: str, other: str) -> Peer:
         named=bool(where) and numeric(endpoint(where)[0]) is None,
         # only the side behind NAT keeps the way open
         persistent_keepalive=overlay.keepalive_s if node.behind_nat and where else 0,
+        address=str(overlay.members[other].address),
     )
 
 
