@@ -222,6 +222,25 @@ def test_userspace_is_announced() -> None:
     assert "wireguard-go carries the traffic" in notes(host, [HUB])[0]
 
 
+def test_a_network_that_has_another_way_in_part_is_named() -> None:
+    ways = (
+        "default",
+        "10.200.0.0/16",
+        "10.244.1.64/26",
+        "10.9.0.0/16",
+        "blackhole",
+        "10.200.0.0/24",
+    )
+    foreign = tuple(Route(to, "" if to == "blackhole" else "eth1", False) for to in ways)
+    assert notes(_host(routes=foreign), [HUB]) == [
+        "10.200.0.0/24 leaves by wg0, not by eth1 as 10.200.0.0/16 does",
+        "10.244.1.64/26 leaves by eth1, not by wg0",
+    ]
+    blocks = tuple(Route(f"10.244.1.{n}/32", "cali1", False) for n in range(5))
+    assert notes(_host(routes=blocks), [HUB])[-1] == ("and 2 more networks of wg0 with another way")
+    assert notes(_host(), [HUB]) == []
+
+
 def test_a_program_that_does_not_say_its_key_is_no_difference_on_every_apply() -> None:
     silent = replace(_link(public_key="(none)"), kernel="missing", userspace="boringtun-cli")
     assert compare(silent, HUB, KEYS).reasons == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import ip_interface, ip_network
+from ipaddress import IPv4Network, ip_interface, ip_network
 
 from underlay.facts.firewall import Wall
 from underlay.facts.wireguard_host import Host
@@ -96,11 +96,39 @@ def notes(found: Host, wanted: Sequence[Interface]) -> list[str]:
             "forwarded packets are dropped by policy, and neither iptables nor nft is there to"
             f" let those of {', '.join(forwarding)} pass"
         )
+    for interface in wanted:
+        told += _other_ways(found, interface)
     for wall in found.walls:
         told += [text for interface in wanted if (text := _behind(wall, interface))]
     for program in found.programs:
         told += _beside(program, wanted)
     return told
+
+
+def _other_ways(found: Host, wanted: Interface) -> list[str]:
+    """Networks of this interface of which a route of somebody else is a part, or the reverse."""
+    own = [IPv4Network(text, strict=False) for text in (wanted.address, *wanted.routes)]
+    told = []
+    for route in found.routes:
+        network = _network(route.to)
+        if network is None or route.ours or route.device in {wanted.name, "", *found.ours}:
+            continue
+        for mine in own:
+            if mine == network or not mine.overlaps(network):
+                continue
+            narrow = f"{network} leaves by {route.device}, not by {wanted.name}"
+            wide = f"{mine} leaves by {wanted.name}, not by {route.device} as {network} does"
+            told.append(narrow if network.prefixlen > mine.prefixlen else wide)
+    more = [f"and {len(told) - 3} more networks of {wanted.name} with another way"]
+    return [*told[:3], *(more if len(told) > 3 else [])]
+
+
+def _network(text: str) -> IPv4Network | None:
+    """The network of a route; None for the default and for words such as `blackhole`."""
+    try:
+        return IPv4Network(text)
+    except ValueError:
+        return None
 
 
 def _behind(wall: Wall, wanted: Interface) -> str:
