@@ -12,6 +12,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,27 @@ def test_a_peer_that_is_lost_meanwhile_does_not_take_the_others_with_it(
         rotate.rotate(star, "wg0", OVERLAY, "hub")
     assert _keys(star)["hub"] != before
     assert star["a"].reaches("10.200.0.100")
+
+
+def test_routes_peers_and_addresses_follow_the_plan_and_then_nothing_differs(star: Star) -> None:
+    """A single address behind a member, the last peer that goes, an address that changes."""
+    keys = {name: member.public for name, member in star.items()}
+    hub = star["hub"]
+    nodes = {
+        **OVERLAY.nodes,
+        "b": OVERLAY.nodes["b"].model_copy(
+            update={"pod_cidrs": (IPv4Network("10.244.2.0/24"), IPv4Network("10.9.9.9/32"))}
+        ),
+    }
+    routed = plan.interface(hub.device, OVERLAY.model_copy(update={"nodes": nodes}), "hub")
+    alone = OVERLAY.model_copy(update={"nodes": {"hub": OVERLAY.nodes["hub"]}})
+    last = plan.interface(hub.device, alone, "hub")
+    moved = replace(last, address="10.200.0.99/24")
+    for wanted in (routed, last, moved):
+        hub.up(keys, wanted)
+        found = replace(hub.read(), kernel="loaded")
+        reasons = compare(found, wanted, keys).reasons
+        assert [r for r in reasons if not r.endswith(("differs", "at boot"))] == []
+    assert hub.run(f"wg show {hub.device} peers") == ""
+    assert "10.200.0.100" not in hub.run(f"ip addr show {hub.device}")
+    assert hub.run(f"ip route show dev {hub.device} proto 117") == ""

@@ -153,6 +153,14 @@ def test_a_port_is_open_wherever_others_call_it() -> None:
     assert not plan.interface("wg0", GUIDE, "b").opens
 
 
+def test_a_route_is_written_as_the_kernel_shows_it() -> None:
+    nodes = dict(GUIDE.nodes)
+    cidrs = (IPv4Network("10.9.9.9/32"), IPv4Network("10.244.2.0/24"))
+    nodes["b"] = nodes["b"].model_copy(update={"pod_cidrs": cidrs})
+    overlay = GUIDE.model_copy(update={"nodes": nodes})
+    assert plan.interface("wg0", overlay, "a").routes == ("10.244.2.0/24", "10.9.9.9")
+
+
 def test_sizes_and_advice() -> None:
     assert [hop.mtu for hop in plan.sizes(GUIDE, "a")] == [1500, 1420, 1370]
     text = "\n".join(plan.advice("wg0", GUIDE))

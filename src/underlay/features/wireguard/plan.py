@@ -30,7 +30,7 @@ def interface(name: str, overlay: Overlay, host: str) -> Interface:
         address=f"{node.address}/{overlay.overlay_cidr.prefixlen}",
         port=overlay.port,
         mtu=mtu(overlay, host),
-        routes=tuple(sorted(str(c) for other in others for c in overlay.members[other].routed)),
+        routes=tuple(sorted(_route(c) for other in others for c in overlay.members[other].routed)),
         forwards=host in overlay.hubs,
         opens=host in overlay.hubs or bool(calls),
         opens_v6=not all(_is_v4(text) for text in calls),
@@ -68,6 +68,11 @@ def endpoint_of(overlay: Overlay, host: str, other: str) -> str:
     """Where `host` calls `other`, "" when only `other` can call."""
     found = overlay.members[host].reach.get(other) or overlay.members[other].endpoint
     return found or ""
+
+
+def _route(cidr: IPv4Network) -> str:
+    """A network as the kernel shows its route: a single address has no prefix length there."""
+    return str(cidr.network_address if cidr.prefixlen == 32 else cidr)
 
 
 def _is_v4(text: str) -> bool:
