@@ -42,9 +42,10 @@ configure() {
       *) printf '%s\n' "$line" ;;
     esac
   done < "$etc/$dev.peers" > "$run/$dev.conf"
-  # an empty or cut file would take every peer away
+  # an empty or cut file would take every peer away, or those after the cut
   found=$(grep -c '^PublicKey = ' "$run/$dev.conf" || :)
-  if [ "$(grep -c '^\[Interface\]' "$run/$dev.conf")" != 1 ] || [ "$found" != "$peers" ] ||
+  if [ "$(tail -n 1 "$run/$dev.conf")" != '# end' ] ||
+    [ "$(grep -c '^\[Interface\]' "$run/$dev.conf")" != 1 ] || [ "$found" != "$peers" ] ||
     [ "$found" != "$(grep -c '^\[Peer\]' "$run/$dev.conf" || :)" ]; then
     rm -f "$run/$dev.conf"
     fail "$etc/$dev.peers is damaged, nothing was changed; apply again"
