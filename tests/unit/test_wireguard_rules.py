@@ -97,6 +97,15 @@ CASES: dict[str, tuple[Change, str]] = {
         lambda s, o: o["nodes"].update(w9={"address": "10.200.0.9", "behind_nat": True}),
         "nodes.w9: no host of that name in the inventory",
     ),
+    "two names for one file": (
+        lambda s, o: o["nodes"].update(
+            {
+                "n.1": {"address": "10.200.0.8", "behind_nat": True},
+                "n_1": {"address": "10.200.0.9", "behind_nat": True},
+            }
+        ),
+        "nodes.n_1: its keys would be in the files of n.1",
+    ),
     "direct link to nobody": (
         lambda s, o: o["nodes"]["a"].update(direct=["c"]),
         "nodes.a.direct: not another member (got 'c')",

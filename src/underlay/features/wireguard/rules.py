@@ -14,6 +14,7 @@ from underlay.features.wireguard.settings import (
     endpoint,
     numeric,
 )
+from underlay.operations.wireguard_plan import safe
 from underlay.settings import Fleet, Problem, shown
 
 #: A rule about one overlay: problems as (path below the overlay, what, got, do).
@@ -77,6 +78,12 @@ def _names(overlay: Overlay, known: set[str]) -> _Found:
         if name not in known:
             yield f"nodes.{name}", "no host of that name in the inventory", name, "correct the name"
     yield from _hub_names(overlay)
+    files: dict[str, str] = {}
+    for name in overlay.nodes:
+        other = files.setdefault(safe(name), name)
+        if other != name:
+            do = "rename one: they differ by characters alone that a file name has not"
+            yield f"nodes.{name}", f"its keys would be in the files of {other}", name, do
     for name, node in overlay.nodes.items():
         for key, others in (("direct", node.direct), ("reach", tuple(node.reach))):
             for other in others:
