@@ -109,3 +109,12 @@ def test_an_interface_that_is_new_is_taken_away_again(machine: Machine) -> None:
     assert machine.files() == before
     told = machine.told.read_text()
     assert "disable --quiet --now underlay-wireguard@wg1" in told
+
+
+def test_an_interface_that_goes_leaves_no_key_of_a_replacement_that_was_cut(
+    machine: Machine,
+) -> None:
+    machine.run(f"echo key > {FOLDER}/wg0.key.next; echo > {FOLDER}/wg0.peers.new")
+    machine.run("rm /usr/local/sbin/underlay-wireguard")
+    machine.run(change({}, [], ["wg0"], forwarding_was_off=False))
+    assert not [path for path in machine.files() if "wg0" in path]

@@ -127,7 +127,9 @@ def _remove(name: str) -> str:
         f"rmdir /etc/systemd/system/underlay-wireguard@{name}.service.wants 2>/dev/null || :\n"
         # a unit that had failed has not taken its interface down
         f"[ ! -x {HELPER} ] || {HELPER} down {name}\n"
-        f"rm -rf {base}.env {base}.peers {base}.key {FOLDER}/psk/{name}"
+        # with what a replacement of keys that was cut short left
+        f"rm -rf {base}.env {base}.peers {base}.peers.new {base}.key {base}.key.next"
+        f" {FOLDER}/psk/{name}"
     )
 
 
