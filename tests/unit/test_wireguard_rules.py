@@ -301,6 +301,17 @@ def test_hosts_must_be_told_the_same() -> None:
     assert "b: wireguard.overlays: lacks wg0, which hub has" in text
 
 
+def test_a_mistake_elsewhere_makes_no_stranger_of_a_member() -> None:
+    raw = [
+        RawHost("hub", (), {"wireguard": GOOD}, {}),
+        RawHost("a", (), {"wireguard": GOOD, "sysctl": {"profile": []}}, {}),
+        RawHost("b", (), {"wireguard": GOOD}, {}),
+    ]
+    fleet, found = read_fleet(raw, all_sections())
+    assert [problem.path for problem in found] == ["sysctl.profile"]
+    assert [str(problem) for rule in RULES for problem in rule(fleet)] == []
+
+
 def test_an_absent_overlay_needs_nothing() -> None:
     def change(section: dict[str, Any], overlay: dict[str, Any]) -> None:
         overlay.update(state="absent", hubs=[], nodes={})

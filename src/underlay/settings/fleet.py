@@ -52,9 +52,10 @@ class HostSettings:
 
 @dataclass(frozen=True)
 class Fleet:
-    """All hosts, in inventory order."""
+    """The hosts whose settings are valid, in inventory order; names: of all hosts."""
 
     hosts: Mapping[str, HostSettings]
+    names: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[HostSettings]:
         return iter(self.hosts.values())

@@ -24,7 +24,9 @@ def read_fleet(
     """Typed settings of every host that is valid, and the problems of those that are not."""
     problems: list[Problem] = []
     settings: dict[str, HostSettings] = {}
+    names: set[str] = set()
     for host in hosts:
+        names.add(host.name)
         sections: dict[type[Section], Section] = {}
         for kind in kinds:
             section, found = read_section(host.name, host.data.get(kind.KEY, {}), kind)
@@ -35,7 +37,7 @@ def read_fleet(
             given = frozenset(kind.KEY for kind in kinds if kind.KEY in host.data)
             way_in = str(host.data.get("ssh_hostname") or host.name)
             settings[host.name] = HostSettings(host.name, host.groups, sections, given, way_in)
-    return Fleet(settings), problems
+    return Fleet(settings, frozenset(names)), problems
 
 
 def read_section(

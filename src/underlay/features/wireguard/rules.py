@@ -23,7 +23,8 @@ _Found = Iterator[tuple[str, str, object, str]]
 
 def each_overlay(fleet: Fleet) -> Iterator[Problem]:
     """Every rule on every overlay; a section that all hosts share is told once."""
-    known = set(fleet.hosts)
+    # a host with a mistake in another section is there all the same
+    known = fleet.names
     for host in fleet:
         section = host.section(WireGuard)
         for name, overlay in section.overlays.items():
@@ -61,7 +62,7 @@ def one_definition(fleet: Fleet) -> Iterator[Problem]:
 RULES = (each_overlay, one_definition)
 
 
-def _problems(overlay: Overlay, known: set[str]) -> _Found:
+def _problems(overlay: Overlay, known: frozenset[str]) -> _Found:
     named = list(_names(overlay, known))
     yield from named
     yield from _addresses(overlay)
@@ -72,7 +73,7 @@ def _problems(overlay: Overlay, known: set[str]) -> _Found:
             yield from rule(overlay)
 
 
-def _names(overlay: Overlay, known: set[str]) -> _Found:
+def _names(overlay: Overlay, known: frozenset[str]) -> _Found:
     """Every name must be a host of the inventory and a member."""
     for name in overlay.nodes:
         if name not in known:
