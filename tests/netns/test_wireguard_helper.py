@@ -247,6 +247,15 @@ def test_a_key_is_replaced_while_its_peers_follow(star: Star, member: str) -> No
     assert not list(star[member].folder.glob("etc/*.next"))
 
 
+def test_a_member_without_any_peer_gets_a_new_key_too(star: Star) -> None:
+    alone = OVERLAY.model_copy(update={"nodes": {"hub": OVERLAY.nodes["hub"]}})
+    hub = star["hub"]
+    hub.up({}, plan.interface(hub.device, alone, "hub"))
+    before = hub.run(f"wg show {hub.device} public-key")
+    assert rotate.rotate(star, "wg0", alone, "hub").sent == 0
+    assert hub.run(f"wg show {hub.device} public-key") != before
+
+
 def test_no_key_is_replaced_while_a_peer_has_no_session(star: Star) -> None:
     star["b"].run("ip link set eth0 down")
     _up(star)
