@@ -42,9 +42,10 @@ configure() {
       *) printf '%s\n' "$line" ;;
     esac
   done < "$etc/$dev.peers" > "$run/$dev.conf"
-  # an empty or cut file would take every peer away
+  # an empty or cut file would take every peer away, or those after the cut
   found=$(grep -c '^PublicKey = ' "$run/$dev.conf" || :)
-  if [ "$(grep -c '^\[Interface\]' "$run/$dev.conf")" != 1 ] || [ "$found" != "$peers" ] ||
+  if [ "$(tail -n 1 "$run/$dev.conf")" != '# end' ] ||
+    [ "$(grep -c '^\[Interface\]' "$run/$dev.conf")" != 1 ] || [ "$found" != "$peers" ] ||
     [ "$found" != "$(grep -c '^\[Peer\]' "$run/$dev.conf" || :)" ]; then
     rm -f "$run/$dev.conf"
     fail "$etc/$dev.peers is damaged, nothing was changed; apply again"
@@ -59,7 +60,8 @@ create() {
   ip link add dev "$dev" type wireguard 2>/dev/null && return
   for program in wireguard-go boringtun-cli boringtun; do
     command -v $program >/dev/null || continue
-    $program "$dev" >/dev/null 2>&1 9>&- || fail "$program did not start"
+    # boringtun would become the user of a login, which a unit has not
+    WG_SUDO=true $program "$dev" >/dev/null 2>&1 9>&- || fail "$program did not start"
     for _ in 1 2 3 4 5 6 7 8 9 10; do there && return; sleep 0.3; done
     fail "$program made no interface"
   done
@@ -75,12 +77,25 @@ names() {
       'Endpoint = '*)
         name=${line#Endpoint = }
         numeric "$name" && continue
-        "$1" "$public" || continue
-        WG_ENDPOINT_RESOLUTION_RETRIES=1 wg set "$dev" peer "$public" endpoint "$name" ||
+        "$1" "$public" "$name" || continue
+        if WG_ENDPOINT_RESOLUTION_RETRIES=1 wg set "$dev" peer "$public" endpoint "$name"; then
+          remember "$public" "$name"
+        else
           echo "$dev: $name cannot be resolved now" >&2
+        fi
         ;;
     esac
   done < "$etc/$dev.peers"
+}
+
+# what a peer was last called by: it may roam, so its endpoint does not tell
+remember() {
+  { grep -vF "$1 " "$run/$dev.names" 2>/dev/null || :; echo "$1 $2"; } > "$run/$dev.names.new"
+  mv -f "$run/$dev.names.new" "$run/$dev.names"
+}
+
+renamed() {
+  without_endpoint "$1" || ! grep -qsxF "$1 $2" "$run/$dev.names"
 }
 
 without_endpoint() {
@@ -128,8 +143,12 @@ kernel() {
 # an accept in a table of nft's own could not overrule a drop in iptables' tables
 firewall() {
   if command -v iptables >/dev/null; then
-    chain INPUT "UNDERLAY-I-$dev" "$2" -p udp --dport "$PORT" -j ACCEPT
-    chain FORWARD "UNDERLAY-F-$dev" "$1" -i "$dev" -o "$dev" -j ACCEPT
+    chain iptables INPUT "UNDERLAY-I-$dev" "$2" -p udp --dport "$PORT" -j ACCEPT
+    chain iptables FORWARD "UNDERLAY-F-$dev" "$1" -i "$dev" -o "$dev" -j ACCEPT
+    # without IPv6 in the kernel it would only fail
+    if command -v ip6tables >/dev/null && [ -e /proc/net/if_inet6 ]; then
+      chain ip6tables INPUT "UNDERLAY-I-$dev" "$3" -p udp --dport "$PORT" -j ACCEPT
+    fi
   elif command -v nft >/dev/null; then
     nft delete table inet "underlay-wireguard-$dev" 2>/dev/null || :
     [ "$1$2" != 00 ] || return 0
@@ -144,20 +163,20 @@ firewall() {
 }
 
 chain() {
-  from=$1 own=$2 wanted=$3
-  shift 3
+  tables=$1 from=$2 own=$3 wanted=$4
+  shift 4
   if [ "$wanted" = 1 ]; then
-    [ "$(iptables -w -S "$own" 2>/dev/null | sed 1d)" != "-A $own $(shown "$@")" ] || {
-      iptables -w -C "$from" -j "$own" 2>/dev/null || iptables -w -I "$from" -j "$own"
+    [ "$("$tables" -w -S "$own" 2>/dev/null | sed 1d)" != "-A $own $(shown "$@")" ] || {
+      "$tables" -w -C "$from" -j "$own" 2>/dev/null || "$tables" -w -I "$from" -j "$own"
       return 0
     }
-    iptables -w -N "$own" 2>/dev/null || iptables -w -F "$own"
-    iptables -w -A "$own" "$@"
-    iptables -w -C "$from" -j "$own" 2>/dev/null || iptables -w -I "$from" -j "$own"
-  elif iptables -w -S "$own" >/dev/null 2>&1; then
-    while iptables -w -D "$from" -j "$own" 2>/dev/null; do :; done
-    iptables -w -F "$own"
-    iptables -w -X "$own"
+    "$tables" -w -N "$own" 2>/dev/null || "$tables" -w -F "$own"
+    "$tables" -w -A "$own" "$@"
+    "$tables" -w -C "$from" -j "$own" 2>/dev/null || "$tables" -w -I "$from" -j "$own"
+  elif "$tables" -w -S "$own" >/dev/null 2>&1; then
+    while "$tables" -w -D "$from" -j "$own" 2>/dev/null; do :; done
+    "$tables" -w -F "$own"
+    "$tables" -w -X "$own"
   fi
 }
 
@@ -174,8 +193,8 @@ case $action in
     address
     routes
     kernel
-    firewall "$FORWARDS" "$OPENS"
-    names without_endpoint
+    firewall "$FORWARDS" "$OPENS" "${OPENS_V6:-0}"
+    names renamed
     ;;
   refresh)
     . "$etc/$dev.env"
@@ -183,8 +202,9 @@ case $action in
     ;;
   down)
     PORT=0
-    firewall 0 0
+    firewall 0 0 0
     ! there || ip link del dev "$dev"
+    rm -f "$run/$dev.names"
     ;;
   *) fail "no such action: $action" ;;
 esac

@@ -128,3 +128,77 @@ def test_a_host_that_drops_out_fails_the_run(
     project.write("deploys/nothing.py", "from pyinfra.operations import server\n")
     done = project.pyinfra("-y", *dry, "inventory.py", "deploys/nothing.py")
     assert done.returncode != 0, done.stdout + done.stderr
+
+
+#: The bad input of an overlay: one mistake of each kind, in one section.
+OVERLAY = """
+wireguard = {
+    "overlays": {
+        "wg0": {
+            "overlay_cidr": "10.200.0.0/24", "hubs": ["cp1"], "mtu": 1500,
+            "accept_single_hub": True,
+            "nodes": {
+                "cp1": {"address": "10.200.0.1", "endpoint": "192.0.2.1:51820"},
+                "w1": {"address": "10.200.0.1", "endpoint": "192.0.2.2:51820",
+                    "pod_cidrs": ["10.244.1.0/24"]},
+                "w2": {"address": "10.200.0.3", "behind_nat": True,
+                    "pod_cidrs": ["10.244.0.0/16"]},
+            },
+        },
+        "wg1": {
+            "overlay_cidr": "10.201.0.0/24", "port": 51821,
+            "nodes": {
+                "cp1": {"address": "10.201.0.1", "endpoint": "192.0.2.1:51821"},
+                "w1": {"address": "10.201.0.2", "behind_nat": True},
+            },
+        },
+    },
+}
+network = {"service_cidr": "10.200.0.0/16"}
+"""
+
+
+@pytest.mark.parametrize("command", ["plan", "deploy"])
+def test_every_mistake_of_an_overlay_is_told_and_nobody_is_connected(
+    project: Project, listener: Listener, command: str
+) -> None:
+    hosts = [
+        (name, {"ssh_hostname": "127.0.0.1", "ssh_port": listener.port})
+        for name in ("cp1", "w1", "w2")
+    ]
+    project.write("inventory.py", f"nodes = {hosts!r}\n")
+    for old in ("control_plane", "workers"):
+        (project.folder / f"group_data/{old}.py").unlink(missing_ok=True)
+    project.write("group_data/all.py", OVERLAY)
+    done = (
+        project.underlay("wireguard", "plan", "inventory.py")
+        if command == "plan"
+        else project.pyinfra("-y", "inventory.py", "deploys/wireguard.py")
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode == 2, text
+    for word in (
+        "two nodes with one overlay address", "allowed IPs overlap", "spokes without any hub",
+        "underlay of 1500 leaves 1440", "overlaps network.service_cidr",
+    ):  # fmt: skip
+        assert word in text, text
+    assert "Traceback" not in text
+    assert listener.count == 0
+
+
+def test_an_endpoint_without_a_port_is_told_and_nobody_is_connected(
+    project: Project, listener: Listener
+) -> None:
+    project.write(
+        "inventory.py",
+        f'nodes = [("cp1", {{"ssh_hostname": "127.0.0.1", "ssh_port": {listener.port}}})]\n',
+    )
+    for old in ("control_plane", "workers"):
+        (project.folder / f"group_data/{old}.py").unlink(missing_ok=True)
+    node = {"address": "10.200.0.1", "endpoint": "192.0.2.1"}
+    section = {"overlays": {"wg0": {"overlay_cidr": "10.200.0.0/24", "nodes": {"cp1": node}}}}
+    project.write("group_data/all.py", f"wireguard = {section!r}\n")
+    done = project.pyinfra("-y", "inventory.py", "deploys/wireguard.py")
+    assert done.returncode == 2
+    assert "no port in '192.0.2.1'" in done.stdout + done.stderr
+    assert listener.count == 0

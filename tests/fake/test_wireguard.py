@@ -11,6 +11,7 @@ from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from tests.fake.world import Run, run_on
 
+from underlay.errors import SettingsError
 from underlay.facts.script import MARK
 from underlay.features.wireguard.deploy import connect
 from underlay.operations.wireguard_plan import SHARED, digest
@@ -32,7 +33,8 @@ class World:
     """Hosts without a kernel: a key once it was made, our files once they were written.
 
     calls: `keys`, `read`, `change` with the host, in order; broken: hosts on which no key can be
-    made; installed: files that all interfaces share are there.
+    made; installed: files that all interfaces share are there; readings: host -> what it
+    has besides; silent: members that answer nobody.
     """
 
     keys: dict[str, str] = field(default_factory=dict)
@@ -41,6 +43,8 @@ class World:
     broken: frozenset[str] = frozenset()
     kernel: str = "loaded"
     installed: bool = True
+    readings: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
 
     def answer(self, host: str, command: str) -> tuple[bool, CommandOutput]:
         """What a host's shell gives."""
@@ -56,6 +60,9 @@ class World:
                 return False, CommandOutput([OutputLine("stderr", "no space left")])
             self.keys[host] = f"public-key-of-{host}"
             return True, CommandOutput([])
+        if "command -v ping" in text:
+            self.calls.append(f"ask {host}")
+            return self._read({"out": [node for node in self.silent if f"echo {node})" in text]})
         assert "journal.jsonl" in text, text
         self.calls.append(f"change {host}")
         self.changes[host] = text
@@ -63,8 +70,8 @@ class World:
 
     def _host(self, host: str) -> dict[str, list[str]]:
         names = (
-            "tools live links addresses routes sysctl psk files hashes units firewall ports ssh"
-            " programs journal"
+            "tools live links addresses routes sysctl psk files hashes units firewall firewall6"
+            " walls ports ssh programs journal"
         )
         found: dict[str, list[str]] = {name: [] for name in names.split()}
         return {
@@ -77,6 +84,7 @@ class World:
                 for path, (name, _) in SHARED.items()
                 if self.installed
             ],
+            **self.readings.get(host, {}),
         }
 
     def _read(self, readings: dict[str, list[str]]) -> tuple[bool, CommandOutput]:
@@ -145,3 +153,42 @@ def test_no_overlay_removes_what_a_removal_left_when_it_was_cut_short(world: Wor
     assert all(
         "rm -f /usr/local/sbin/underlay-wireguard" in text for text in world.changes.values()
     )
+
+
+def test_a_host_that_is_reached_through_its_overlay_stops_its_removal_everywhere(
+    world: World,
+) -> None:
+    world.readings[B] = {
+        "files": ["wg0.env:ADDRESS=10.200.0.2/24"],
+        "links": ["5: wg0: <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 state UNKNOWN"],
+        "addresses": ["5: wg0    inet 10.200.0.2/24 scope global wg0"],
+        "ssh": ["10.200.0.100 40022 10.200.0.2 22", "10.200.0.100 dev wg0 src 10.200.0.2"],
+    }
+    nodes = {name: node for name, node in OVERLAY["nodes"].items() if name != B}  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match="an address of wg0 that is to go"):
+        _run({**OVERLAY, "nodes": nodes})
+    assert not [call for call in world.calls if call.startswith(("keys", "change"))]
+
+
+def test_peers_are_asked_when_all_are_there_and_a_silent_one_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = HUB.replace("@", "_").replace("/", "_")
+    world.readings[A] = {
+        "files": ["wg0.env:", f"wg0.peers:# node {hub}", f"wg0.peers:PublicKey = key-of-{HUB}"]
+    }
+    world.silent = (HUB,)
+    with caplog.at_level("WARNING"):
+        assert _run().failed == set()
+    asked = [n for n, call in enumerate(world.calls) if call.startswith("ask")]
+    changed = [n for n, call in enumerate(world.calls) if call.startswith("change")]
+    assert len(changed) == 3
+    assert {world.calls[n] for n in asked} == {f"ask {name}" for name in (HUB, A, B)}
+    assert min(asked) > max(changed)
+    assert f"{A}: wg0: {HUB} (203.0.113.1:51820) gives no answer through the tunnel" in caplog.text
+
+
+def test_nobody_is_asked_when_nothing_changed(world: World) -> None:
+    world.installed = False
+    assert run_on([HUB, A, B], connect, {}).failed == set()
+    assert not [call for call in world.calls if call.startswith("ask")]

@@ -10,7 +10,7 @@ import pytest
 from underlay.facts.wireguard import parse, readings
 from underlay.facts.wireguard_host import FOLDER, Host, Route
 from underlay.journal import Entry
-from underlay.operations.wireguard import notes, path_may_change, refusals
+from underlay.operations.wireguard import path_may_change
 from underlay.operations.wireguard_keys import known
 from underlay.operations.wireguard_plan import (
     Interface,
@@ -22,6 +22,7 @@ from underlay.operations.wireguard_plan import (
     safe,
     shared_files,
 )
+from underlay.operations.wireguard_refusals import cut_off, notes, refusals
 from underlay.operations.wireguard_rotation import lost
 from underlay.operations.wireguard_script import change, forwarding_before
 
@@ -34,7 +35,7 @@ HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 HUB = Interface(
     name="wg0", address="10.200.0.100/24", port=51820, mtu=1420, routes=("10.244.1.0/24",),
-    forwards=True, opens=True, preshared=True,
+    forwards=True, opens=True, opens_v6=False, preshared=True,
     peers=(
         Peer("a", ("10.200.0.1/32", "10.244.1.0/24"), "203.0.113.2:51820"),
         Peer("b", ("10.200.0.2/32",)),
@@ -86,6 +87,8 @@ def _reading() -> dict[str, list[str]]:
             "-A FORWARD -j UNDERLAY-F-wg0", "-A UNDERLAY-F-wg0 -i wg0 -o wg0 -j ACCEPT",
             "-A UNDERLAY-I-wg0 -p udp -m udp --dport 51820 -j ACCEPT",
         ],
+        "firewall6": [],
+        "walls": [],
         "ports": [
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt",
             "   99: 00000000:CA6C 00000000:0000 07 00000000:00000000 00:00000000 00000000",
@@ -142,6 +145,10 @@ DRIFT: dict[str, tuple[Host, str]] = {
     "unit": (_host(units={}), "its unit does not run"),
     "forwarding": (_host(ip_forward=False), "net.ipv4.ip_forward is off"),
     "firewall": (_host(firewall={}), "our firewall rules are not there"),
+    "firewall of IPv6": (
+        _host(firewall_v6={"wg0": ("input",)}),
+        "our firewall rules are not there",
+    ),
     "files": (_host(files={}), "wg0.peers differs"),
     "route gone": (_host(routes=()), "route 10.244.1.0/24 is missing"),
     "route too many": (
@@ -187,10 +194,57 @@ def test_refusals() -> None:
     assert "leaves by flannel.1 already" in refusals(route, [HUB])[0]
 
 
+def test_an_overlay_may_be_renamed() -> None:
+    # the old one still has the port and the networks, and goes in the same run
+    renamed = replace(HUB, name="wg1")
+    assert refusals(_host(), [renamed]) == []
+    foreign = refusals(_host(files={}), [renamed])
+    assert [text.partition(":")[0] for text in foreign] == [
+        "UDP port 51820", "route 10.200.0.0/24"
+    ]  # fmt: skip
+
+
+def test_a_host_that_would_never_be_reached_again_is_known() -> None:
+    within = _host(ssh=("10.200.0.1", "10.200.0.100"))
+    assert cut_off(within, [HUB]) is None
+    assert cut_off(within, [replace(HUB, name="wg1")]) is None
+    assert cut_off(_host(), []) is None
+    assert cut_off(replace(within, files={}), []) is None
+    for wanted in ([], [replace(HUB, address="10.200.0.7/24")]):
+        lost = cut_off(within, wanted)
+        assert lost is not None
+        assert lost[0].endswith("an address of wg0 that is to go")
+
+
 def test_userspace_is_announced() -> None:
     host = _host(kernel="missing", userspace="wireguard-go")
     assert refusals(host, [HUB]) == []
     assert "wireguard-go carries the traffic" in notes(host, [HUB])[0]
+
+
+def test_a_network_that_has_another_way_in_part_is_named() -> None:
+    ways = (
+        "default",
+        "10.200.0.0/16",
+        "10.244.1.64/26",
+        "10.9.0.0/16",
+        "blackhole",
+        "10.200.0.0/24",
+    )
+    foreign = tuple(Route(to, "" if to == "blackhole" else "eth1", False) for to in ways)
+    assert notes(_host(routes=foreign), [HUB]) == [
+        "10.200.0.0/24 leaves by wg0, not by eth1 as 10.200.0.0/16 does",
+        "10.244.1.64/26 leaves by eth1, not by wg0",
+    ]
+    blocks = tuple(Route(f"10.244.1.{n}/32", "cali1", False) for n in range(5))
+    assert notes(_host(routes=blocks), [HUB])[-1] == ("and 2 more networks of wg0 with another way")
+    assert notes(_host(), [HUB]) == []
+
+
+def test_a_program_that_does_not_say_its_key_is_no_difference_on_every_apply() -> None:
+    silent = replace(_link(public_key="(none)"), kernel="missing", userspace="boringtun-cli")
+    assert compare(silent, HUB, KEYS).reasons == ()
+    assert compare(_link(public_key="(none)"), HUB, KEYS).reasons != ()
 
 
 def test_programs_that_go_past_the_tunnel_are_named() -> None:
@@ -201,6 +255,27 @@ def test_programs_that_go_past_the_tunnel_are_named() -> None:
     right = (("kubelet", "--node-ip", "10.200.0.100,fd00::1"), ("flanneld", "--iface", "wg0"))
     assert notes(_host(programs=right), [HUB]) == []
     assert notes(_host(programs=programs), []) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "goes_past"),
+    [
+        ((), True),
+        (("IP_AUTODETECTION_METHOD=first-found",), True),
+        (("IP_AUTODETECTION_METHOD=interface=^eth.*",), True),
+        (("IP_AUTODETECTION_METHOD=cidr=10.88.0.0/16",), True),
+        (("IP_AUTODETECTION_METHOD=interface=^wg0$", "CALICO_NETWORKING_BACKEND=bird"), False),
+        (("IP_AUTODETECTION_METHOD=cidr=10.88.0.0/16,10.200.0.0/24",), False),
+        (("IP_AUTODETECTION_METHOD=kubernetes-internal-ip",), False),
+        (("CALICO_NETWORKING_BACKEND=none",), False),
+        (("IP_AUTODETECTION_METHOD=interface=(wg0",), False),
+        (("IP_AUTODETECTION_METHOD=cidr=?",), False),
+    ],
+)
+def test_calico_that_goes_past_the_tunnel_is_named(words: tuple[str, ...], goes_past: bool) -> None:
+    told = notes(_host(programs=(("calico-node", *words),)), [HUB])
+    assert bool(told) == goes_past
+    assert all("IP_AUTODETECTION_METHOD=interface=^wg0$" in text for text in told)
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,27 @@ def test_a_name_costs_what_ipv6_costs() -> None:
     assert plan.interface("wg0", overlay, "a").peers[0].named
 
 
+def test_a_port_is_open_wherever_others_call_it() -> None:
+    nodes = dict(GUIDE.nodes)
+    nodes["b"] = nodes["b"].model_copy(update={"behind_nat": False})
+    nodes["master"] = nodes["master"].model_copy(update={"reach": {"b": "[2001:db8::2]:51820"}})
+    overlay = GUIDE.model_copy(update={"nodes": nodes})
+    # nothing but the hub's own way to it says that b can be called
+    b = plan.interface("wg0", overlay, "b")
+    assert b.opens
+    assert b.opens_v6
+    assert not plan.interface("wg0", overlay, "a").opens_v6
+    assert not plan.interface("wg0", GUIDE, "b").opens
+
+
+def test_a_route_is_written_as_the_kernel_shows_it() -> None:
+    nodes = dict(GUIDE.nodes)
+    cidrs = (IPv4Network("10.9.9.9/32"), IPv4Network("10.244.2.0/24"))
+    nodes["b"] = nodes["b"].model_copy(update={"pod_cidrs": cidrs})
+    overlay = GUIDE.model_copy(update={"nodes": nodes})
+    assert plan.interface("wg0", overlay, "a").routes == ("10.244.2.0/24", "10.9.9.9")
+
+
 def test_sizes_and_advice() -> None:
     assert [hop.mtu for hop in plan.sizes(GUIDE, "a")] == [1500, 1420, 1370]
     text = "\n".join(plan.advice("wg0", GUIDE))

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from underlay.features.wireguard.rules import RULES
-from underlay.features.wireguard.settings import WireGuard
+from underlay.features import all_sections, overlay_neighbours
+from underlay.features.wireguard.rules import RULES as OWN
 from underlay.settings import RawHost
 from underlay.settings.read import read_fleet
 
+RULES = (*OWN, *overlay_neighbours.RULES)
 GOOD: dict[str, Any] = {
     "overlays": {
         "wg0": {
@@ -36,14 +37,13 @@ GOOD: dict[str, Any] = {
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
 
-def _problems(
-    change: Change | None = None, hosts: tuple[str, ...] = ("hub", "a", "b")
-) -> list[str]:
+def _problems(change: Change | None = None, **beside: Any) -> list[str]:
+    """Every problem. beside: other keys of each host."""
     section = copy.deepcopy(GOOD)
     if change is not None:
         change(section, section["overlays"]["wg0"])
-    raw = [RawHost(name, (), {"wireguard": section}, {}) for name in hosts]
-    fleet, problems = read_fleet(raw, [WireGuard])
+    raw = [RawHost(name, (), {"wireguard": section, **beside}, {}) for name in ("hub", "a", "b")]
+    fleet, problems = read_fleet(raw, all_sections())
     problems += [problem for rule in RULES for problem in rule(fleet)]
     return list(dict.fromkeys(str(problem).partition(": ")[2] for problem in problems))
 
@@ -96,6 +96,15 @@ CASES: dict[str, tuple[Change, str]] = {
     "stranger": (
         lambda s, o: o["nodes"].update(w9={"address": "10.200.0.9", "behind_nat": True}),
         "nodes.w9: no host of that name in the inventory",
+    ),
+    "two names for one file": (
+        lambda s, o: o["nodes"].update(
+            {
+                "n.1": {"address": "10.200.0.8", "behind_nat": True},
+                "n_1": {"address": "10.200.0.9", "behind_nat": True},
+            }
+        ),
+        "nodes.n_1: its keys would be in the files of n.1",
     ),
     "direct link to nobody": (
         lambda s, o: o["nodes"]["a"].update(direct=["c"]),
@@ -168,6 +177,102 @@ def test_a_mistake_is_named(case: str) -> None:
     assert all("; " in problem for problem in found), "each says what to do"
 
 
+LINK = {
+    "ends": {
+        "here": {"gateway": "hub", "address": "203.0.113.1", "networks": ["10.200.0.0/16"]},
+        "there": {"address": "198.51.100.9", "networks": ["10.9.0.0/16"], "nodes": []},
+    },
+    "psk": {"env": "PSK"},
+}  # fmt: skip
+PODS = {"cni": "calico", "pod_cidr": "10.244.0.0/16", "service_cidr": "10.96.0.0/12"}
+
+
+def _link(**far: Any) -> dict[str, Any]:
+    found: dict[str, Any] = copy.deepcopy(LINK)
+    found["ends"]["there"].update(far)
+    return {"links": {"aws": found}}
+
+
+#: Other sections of the same hosts, and what is said of them.
+BESIDE: dict[str, tuple[dict[str, Any], str]] = {
+    "pods": (
+        {"network": {**PODS, "pod_cidr": "10.200.0.0/20"}},
+        "wg0: 10.200.0.0/24 overlaps network.pod_cidr (10.200.0.0/20)",
+    ),
+    "Services, of the overlay": (
+        {"network": {**PODS, "service_cidr": "10.200.0.0/16"}},
+        "wg0: 10.200.0.0/24 overlaps network.service_cidr (10.200.0.0/16)",
+    ),
+    "Services, of routed pods": (
+        {"network": {"service_cidr": "10.244.0.0/20"}},
+        "wg0: 10.244.1.0/24 overlaps network.service_cidr (10.244.0.0/20)",
+    ),
+    "NodeLocal DNSCache": (
+        {"network": {"node_local_dns": "10.200.0.10"}},
+        "overlaps network.node_local_dns (10.200.0.10/32)",
+    ),
+    "nodes": (
+        {"network": {"node_cidr": "10.200.0.0/16"}},
+        "overlaps network.node_cidr (10.200.0.0/16)",
+    ),
+    "a node's own address": (
+        {"network": {"address": "10.200.0.77"}},
+        "overlaps network.address (10.200.0.77/32)",
+    ),
+    "another site": (
+        {"network": {"remote_cidrs": {"cloud": "10.200.0.128/25"}}},
+        "overlaps network.remote_cidrs.cloud (10.200.0.128/25)",
+    ),
+    "a pool of Calico": (
+        {"calico": {"pools": {"blue": {"cidr": "10.200.0.0/26"}}}},
+        "overlaps calico.pools.blue (10.200.0.0/26)",
+    ),
+    "an IPsec link": (
+        {"ipsec": _link(networks=["10.200.0.0/25"])},
+        "hub: wireguard.overlays.wg0: 10.200.0.0/24 overlaps ipsec.links.aws.ends.there"
+        " (10.200.0.0/25)",
+    ),
+    "SSH": (
+        {"ssh_hostname": "10.200.0.5"},
+        "takes in the address that SSH reaches the host at (got '10.200.0.5')",
+    ),
+    "the port of Calico": (
+        {"network": {**PODS, "encapsulation": "wireguard"}},
+        "wg0.port: calico (wireguard) listens there too (got 51820)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_what_other_sections_have_is_not_taken(case: str) -> None:
+    beside, said = BESIDE[case]
+    found = _problems(None, **beside)
+    whole = found if not said.startswith("hub:") else [f"hub: {problem}" for problem in found]
+    assert any(said in problem for problem in whole), found
+    assert all("; " in problem for problem in found), "each says what to do"
+
+
+def test_the_port_of_ipsec_is_not_taken() -> None:
+    found = _problems(lambda s, o: o.update(port=4500), ipsec=_link())
+    assert found == [
+        "wireguard.overlays.wg0.port: IPsec listens there too (got 4500); give the overlay a port"
+        " of its own"
+    ]
+
+
+def test_what_may_lie_beside_an_overlay_does() -> None:
+    """Pods behind members, a link that carries the overlay, SSH and the CNI on the overlay."""
+    on_it = {**PODS, "transport": "wg0", "node_cidr": "10.200.0.0/24"}
+    assert _problems(None, network=on_it, ipsec=_link(), ssh_hostname="192.0.2.4") == []
+    section = copy.deepcopy(GOOD)
+    raw = [
+        RawHost(name, (), {"wireguard": section, "ssh_hostname": node["address"]}, {})
+        for name, node in section["overlays"]["wg0"]["nodes"].items()
+    ]
+    fleet, _ = read_fleet(raw, all_sections())
+    assert [problem for rule in RULES for problem in rule(fleet)] == []
+
+
 def test_every_mistake_is_listed_at_once() -> None:
     def change(section: dict[str, Any], overlay: dict[str, Any]) -> None:
         overlay["nodes"]["b"].update(address="10.200.0.1", pod_cidrs=["10.244.1.0/25"])
@@ -190,10 +295,21 @@ def test_hosts_must_be_told_the_same() -> None:
         RawHost("a", (), {"wireguard": other}, {}),
         RawHost("b", (), {}, {}),
     ]
-    fleet, _ = read_fleet(raw, [WireGuard])
+    fleet, _ = read_fleet(raw, all_sections())
     text = "\n".join(str(problem) for rule in RULES for problem in rule(fleet))
     assert "a: wireguard.overlays.wg0: differs from what hub has" in text
     assert "b: wireguard.overlays: lacks wg0, which hub has" in text
+
+
+def test_a_mistake_elsewhere_makes_no_stranger_of_a_member() -> None:
+    raw = [
+        RawHost("hub", (), {"wireguard": GOOD}, {}),
+        RawHost("a", (), {"wireguard": GOOD, "sysctl": {"profile": []}}, {}),
+        RawHost("b", (), {"wireguard": GOOD}, {}),
+    ]
+    fleet, found = read_fleet(raw, all_sections())
+    assert [problem.path for problem in found] == ["sysctl.profile"]
+    assert [str(problem) for rule in RULES for problem in rule(fleet)] == []
 
 
 def test_an_absent_overlay_needs_nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from underlay.cli.data import DATA, parsed
 from underlay.errors import UnderlayError
 
 if TYPE_CHECKING:
+    from underlay.features.wireguard.plan import Row
     from underlay.features.wireguard.settings import Overlay
 
 
@@ -48,7 +51,8 @@ def plan_command(
         click.echo(row)
     for name, overlay in overlays.items():
         for text in plan.advice(name, overlay):
-            click.echo(f"  {text}")
+            for line in _wrapped(text):
+                click.echo(line)
     if svg is not None:
         svg.write_text(picture.draw(overlays))
         click.echo(f"drawn: {svg}")
@@ -105,25 +109,52 @@ def _overlays(found: object, only: tuple[str, ...]) -> dict[str, Overlay]:
     return {name: overlay for name, overlay in every.items() if not only or name in only}
 
 
+#: Columns of a terminal that a plan keeps within, words without a space in them apart.
+WIDTH = 80
+
+
 def _table(overlays: dict[str, Overlay]) -> list[str]:
-    from underlay.features.preflight.words import listed
+    """Members by overlay; where a row is too long, its endpoint stands below it."""
     from underlay.features.wireguard import plan
 
-    head = ("overlay", "host", "role", "address", "endpoint", "peers", "pods")
-    found = plan.rows(overlays)
-    rows = [
-        (row.overlay, row.host, row.role, row.address, row.endpoint, str(row.peers), row.pods)
-        for row in found
-    ]
-    # a column of its own would not fit beside the others on 80
+    lines = []
+    for name, overlay in overlays.items():
+        lines.append(f"{name}: {overlay.overlay_cidr}, UDP {overlay.port}")
+        found = plan.rows({name: overlay})
+        head = ("host", "role", "address", "peers", "endpoint")
+        rows = [(row.host, row.role, row.address, str(row.peers), row.endpoint) for row in found]
+        widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+        below = 2 * len(head) + sum(widths) > WIDTH
+        for row in (head, *rows):
+            cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+            shown = cells[:-1] if below else cells
+            lines.append(f"  {'  '.join(shown)}".rstrip())
+            if below:
+                lines.append(f"      {row[-1]}")
+        lines += _sizes(found)
+    return lines
+
+
+def _sizes(rows: Sequence[Row]) -> list[str]:
+    """Pods that are routed, and the chain of packet sizes with the members that have it."""
+    from underlay.features.preflight.words import listed
+
     chains: dict[str, list[str]] = {}
-    for row in found:
-        chain = f"{row.overlay}: {' -> '.join(map(str, row.sizes))}"
-        chains.setdefault(chain, []).append(row.host)
-    sizes = [f"  {chain} on {listed(hosts)}" for chain, hosts in chains.items()]
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    table = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in (head, *rows)
+    for row in rows:
+        chains.setdefault(" -> ".join(map(str, row.sizes)), []).append(row.host)
+    lines = [f"  pods of {row.host}: {row.pods}" for row in rows if row.pods != "encapsulated"]
+    return [
+        *(part for line in lines for part in _wrapped(line)),
+        *(
+            part
+            for chain, hosts in chains.items()
+            for part in _wrapped(f"{chain} on {listed(hosts)}")
+        ),
     ]
-    return [*table, *sizes]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text.strip(), WIDTH, initial_indent="  ", subsequent_indent="    ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

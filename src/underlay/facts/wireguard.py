@@ -12,7 +12,7 @@ from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
 from underlay import journal
-from underlay.facts import session
+from underlay.facts import firewall, session
 from underlay.facts.script import ScriptFact
 from underlay.facts.wireguard_host import (
     CHANGE,
@@ -80,9 +80,11 @@ if [ -z "$e" ]; then printf 'link %s %s %s\n' "$dev" "$b" "$c"; continue; fi
 [ "$b" = "(none)" ] && b= || b=$(printf %s "$b" | sha256sum)
 printf 'peer %s %s psk=%s %s %s %s %s\n' "$dev" "$a" "${b%% *}" "$c" "$d" "$e" "$h"; done"""
 
-# only the arguments that say which address or interface a program takes
+# only the arguments and variables that say which address or interface a program takes
 _PROGRAMS = r"""for p in kubelet flanneld; do for id in $(pidof $p); do
-echo $p $(tr '\0=' '\n\n' < /proc/$id/cmdline | grep -A 1 -E '^--(node-ip|iface)$'); done; done"""
+echo $p $(tr '\0=' '\n\n' < /proc/$id/cmdline | grep -A 1 -E '^--(node-ip|iface)$'); done; done
+for id in $(pidof -s calico-node); do echo calico-node $(tr '\0' '\n' < /proc/$id/environ |
+grep -E '^(IP_AUTODETECTION_METHOD|CALICO_NETWORKING_BACKEND)='); done"""
 
 
 def readings(hashed: Iterable[str]) -> dict[str, str]:
@@ -96,7 +98,8 @@ def readings(hashed: Iterable[str]) -> dict[str, str]:
             " command -v $p >/dev/null && { echo $p; break; }; done"
         ),
         "tools": "for t in wg ip iptables nft flock systemctl; do"
-        " command -v $t >/dev/null && echo $t; done",
+        " command -v $t >/dev/null && echo $t; done;"
+        " command -v ip6tables >/dev/null && [ -e /proc/net/if_inet6 ] && echo ip6tables",
         "live": _LIVE,
         "links": "ip -o link show",
         "addresses": "ip -o -4 addr show",
@@ -112,11 +115,9 @@ def readings(hashed: Iterable[str]) -> dict[str, str]:
             " $(systemctl is-active underlay-wireguard@$n underlay-wireguard-refresh@$n.timer);"
             " done"
         ),
-        "firewall": (
-            "if command -v iptables >/dev/null; then"
-            " iptables -w -S | grep -E '^-P|-j UNDERLAY-|^-A UNDERLAY-';"
-            " elif command -v nft >/dev/null; then nft list ruleset; fi"
-        ),
+        "firewall": firewall.READING,
+        "firewall6": firewall.READING_V6,
+        "walls": firewall.READING_WALLS,
         "ports": "cat /proc/net/udp /proc/net/udp6",
         "ssh": session.READING,
         "programs": _PROGRAMS,
@@ -136,7 +137,8 @@ def parse(found: Mapping[str, list[str]]) -> Host:
     hashes = [line.split(None, 1) for line in found["hashes"]]
     ssh, ssh_device = session.parse(found["ssh"])
     forward = "/proc/sys/net/ipv4/ip_forward:1" in found["sysctl"]
-    rules, drops = firewall(found["firewall"])
+    rules, drops = firewall.rules(found["firewall"])
+    rules_v6, _ = firewall.rules(found["firewall6"])
     return Host(
         kernel=kernel,
         userspace=userspace,
@@ -151,7 +153,9 @@ def parse(found: Mapping[str, list[str]]) -> Host:
         hashes={path: digest for digest, path in hashes},
         units={line.split()[0]: _unit(line.split()[1:]) for line in found["units"]},
         firewall=rules,
+        firewall_v6=rules_v6,
         drops=drops,
+        walls=firewall.walls(found["walls"], iptables="iptables" in found["tools"]),
         ports=frozenset(_port(line) for line in found["ports"] if ":" in line.split()[0]),
         ssh=ssh,
         ssh_device=ssh_device,
@@ -187,34 +191,6 @@ def links(found: Mapping[str, list[str]]) -> dict[str, Link]:
             peers=peers.get(name, {}),
         )
     return result
-
-
-def firewall(lines: Iterable[str]) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
-    """Our rules by interface, in order of their names, and the hooks whose policy is drop."""
-    jumps, chains, drops = set(), set(), set()
-    table = ""
-    for line in lines:
-        words = line.split()
-        if words[:1] == ["-P"] and words[2:] == ["DROP"]:
-            drops.add(words[1].lower())
-        elif words[:1] == ["-A"] and words[-1].startswith("UNDERLAY-"):
-            jumps.add(words[-1])
-        elif words[:1] == ["-A"]:
-            chains.add(words[1])
-        elif words[:1] == ["table"]:
-            table = words[2]
-        elif words[:1] == ["chain"] and table.startswith("underlay-wireguard-"):
-            name = f"UNDERLAY-{words[1][0].upper()}-{table.removeprefix('underlay-wireguard-')}"
-            jumps.add(name)
-            chains.add(name)
-        elif "policy drop" in line and "hook" in words:
-            drops.add(words[words.index("hook") + 1])
-    rules: dict[str, tuple[str, ...]] = {}
-    for name in sorted(jumps & chains):
-        hook = {"F": "forward", "I": "input"}[name.split("-")[1]]
-        device = name.split("-", 2)[2]
-        rules[device] = (*rules.get(device, ()), hook)
-    return rules, frozenset(drops)
 
 
 def _peer(words: list[str]) -> LivePeer:

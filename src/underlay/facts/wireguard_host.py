@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from underlay import journal
+from underlay.facts.firewall import Wall
 
 #: Our files on a host: keys, and what each interface should be.
 FOLDER = "/etc/underlay/wireguard"
@@ -67,10 +68,11 @@ class Host:
     kernel: `loaded`, `loadable` or `missing`; userspace: a program that can stand in, or "";
     tools: commands that are there; keys: interface -> public key of its key file; open_keys: key
     files that others can read; preshared: (interface, peer's file) -> SHA-256; files: our texts by
-    path; hashes: SHA-256 by path; firewall: interface -> our rules that are there; drops: hooks
-    that drop by policy; ports: UDP ports in use; ssh: client and server address of this session;
-    ssh_device: where packets to that client leave; programs: kubelet and flanneld that run, each
-    with the words of its --node-ip or --iface.
+    path; hashes: SHA-256 by path; firewall, firewall_v6: interface -> our rules that are there;
+    drops: hooks that drop by policy; walls: chains of others that drop what they do not name;
+    ports: UDP ports in use; ssh: client and server address of this session; ssh_device: where
+    packets to that client leave; programs: kubelet, flanneld and calico-node that run, each with
+    the words that say which address or interface it takes.
     """
 
     kernel: str
@@ -86,7 +88,9 @@ class Host:
     hashes: Mapping[str, str]
     units: Mapping[str, Unit]
     firewall: Mapping[str, tuple[str, ...]]
+    firewall_v6: Mapping[str, tuple[str, ...]]
     drops: frozenset[str]
+    walls: tuple[Wall, ...]
     ports: frozenset[int]
     ssh: tuple[str, str] | None
     ssh_device: str

@@ -8,12 +8,13 @@ from underlay.features import (
     ipsec,
     kernel_modules,
     kube_proxy,
+    overlay_neighbours,
     preflight,
     route_reflectors,
     sysctl,
     wireguard,
 )
-from underlay.features.model import Feature
+from underlay.features.model import Feature, Rule
 from underlay.settings import Section
 from underlay.settings.cluster import Cluster
 from underlay.settings.network import Network
@@ -37,3 +38,9 @@ SHARED: tuple[type[Section], ...] = (Cluster, Network)
 def all_sections() -> tuple[type[Section], ...]:
     """Every section of every feature, in the order of FEATURES."""
     return (*SHARED, *(section for feature in FEATURES for section in feature.sections))
+
+
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule of every feature, then those between features."""
+    own = [rule for feature in FEATURES for rule in feature.rules]
+    return (*own, *overlay_neighbours.RULES)

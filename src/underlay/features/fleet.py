@@ -41,7 +41,7 @@ def fleet_of(inventory: Inventory) -> Fleet:
 def checked(inventory: Inventory) -> tuple[Fleet, list[Problem]]:
     """The settings of every valid host, and every problem of the inventory."""
     # a feature's deploy imports this module, and the list of features imports every feature
-    from underlay.features import FEATURES, all_sections
+    from underlay.features import all_rules, all_sections
 
     sections = all_sections()
     names = [section.KEY for section in sections]
@@ -53,7 +53,7 @@ def checked(inventory: Inventory) -> tuple[Fleet, list[Problem]]:
     fleet, found = read_fleet(hosts, sections)
     problems += found
     # rules see the hosts that are valid by themselves, so that one run tells of both kinds
-    problems += [p for feature in FEATURES for rule in feature.rules for p in rule(fleet)]
+    problems += [p for rule in all_rules() for p in rule(fleet)]
     return fleet, by_file(problems, {host.name: host.sources for host in hosts})
 
 

@@ -46,7 +46,10 @@ def arm(name: str, seconds: int, *, save: str, revert: str) -> str:
     # whoever renames the file first has decided
     text = (
         f"#!/bin/sh\ncd {place} || exit 1\nmv armed fired || exit 0\n"
-        f'[ ! -e pid ] || kill "$(cat pid)"\n{revert}\necho > reverted\n'
+        # a change that was cut leaves its number, which may be another process by now
+        "[ ! -e pid ] || { read -r p began < pid;"
+        ' [ "$(cut -d " " -f 22 /proc/$p/stat 2>/dev/null)" != "$began" ] || kill "$p"; }\n'
+        f"{revert}\necho > reverted\n"
     )
     script = f"{folder(name)}/revert.sh"
     return "\n".join(
@@ -55,7 +58,7 @@ def arm(name: str, seconds: int, *, save: str, revert: str) -> str:
             f"rm -rf {place}; mkdir -p -m 0700 {place}",
             f"( cd {place} && {{ {save}\n}} )",
             write_file(script, text, "0700"),
-            f"echo $$ > {place}/pid",
+            f"echo $$ $(cut -d ' ' -f 22 /proc/$$/stat) > {place}/pid",
             f": > {place}/armed",
             "if [ -d /run/systemd/system ]; then"
             f" systemd-run --quiet --collect --unit={unit} --on-active={seconds}"

@@ -14,6 +14,7 @@ from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
+from underlay import settings
 from underlay.facts.wireguard import WireGuardHost
 from underlay.facts.wireguard_host import FOLDER, Host
 from underlay.operations import guard, outcome, wireguard_keys, wireguard_script
@@ -24,6 +25,7 @@ from underlay.operations.wireguard_plan import (
     compare,
     shared_files,
 )
+from underlay.operations.wireguard_refusals import cut_off, notes, refusals
 
 GUARD = "wireguard"
 Steps = Generator[PyinfraCommand, None, None]
@@ -39,6 +41,10 @@ def keys(wanted: Sequence[Interface]) -> Steps:
     found = read()
     if found is None:
         return
+    lost = cut_off(found, wanted)
+    if lost and not state.is_executing:
+        # one host alone must not be refused: its peers would forget it meanwhile
+        settings.refuse([settings.Problem(host.name, "wireguard.overlays", *lost)])
     problems = refusals(found, wanted)
     if problems:
         yield from outcome.fail(*(f"{host.name}: {text}" for text in problems))
@@ -101,91 +107,6 @@ def read() -> Host | None:
     """This host as it is."""
     found: Host | None = host.get_fact(WireGuardHost, hashed=tuple(SHARED))
     return found
-
-
-def refusals(found: Host, wanted: Sequence[Interface]) -> list[str]:
-    """Why interfaces cannot be made here, each with what to do."""
-    if not wanted:
-        return []
-    problems = [
-        f"{tool}: not installed; install {package}"
-        for tool, package in (
-            ("wg", "wireguard-tools"), ("ip", "iproute2"), ("flock", "util-linux"),
-            ("systemctl", "systemd, which starts the interfaces at boot"),
-        )
-        if tool not in found.tools
-    ]  # fmt: skip
-    if found.kernel == "missing" and not found.userspace:
-        problems.append(
-            "the kernel has no module wireguard and there is no userspace program; install the"
-            " kernel's extra modules, wireguard-go or boringtun"
-        )
-    for interface in wanted:
-        problems += _conflicts(found, interface)
-    return problems
-
-
-def _conflicts(found: Host, wanted: Interface) -> list[str]:
-    """Who else has this interface's name, port or routes."""
-    name = wanted.name
-    problems = []
-    live = found.links.get(name)
-    if live is not None and name not in found.ours:
-        problems.append(f"interface {name}: exists and is not ours; remove it or choose a name")
-    if wanted.port in found.ports and (live is None or live.port != wanted.port):
-        owner = next(
-            (dev for dev, link in found.links.items() if link.port == wanted.port and dev != name),
-            "another program",
-        )
-        problems.append(
-            f"UDP port {wanted.port}: taken by {owner} (Calico, flannel and Kilo use 51820 too);"
-            f" set another wireguard.overlays.{name}.port"
-        )
-    own = {str(ip_network(wanted.address, strict=False)), *wanted.routes}
-    for route in found.routes:
-        if route.to in own and route.device not in {name, ""} and not route.ours:
-            problems.append(
-                f"route {route.to}: leaves by {route.device} already; remove it, or say"
-                " `encapsulated` when the CNI carries pods itself"
-            )
-    return problems
-
-
-def notes(found: Host, wanted: Sequence[Interface]) -> list[str]:
-    """What works, and should be known."""
-    told = []
-    if wanted and found.kernel == "missing" and found.userspace:
-        told.append(
-            f"the kernel has no module wireguard; {found.userspace} carries the traffic in"
-            " userspace, several times slower"
-        )
-    forwarding = [interface.name for interface in wanted if interface.forwards]
-    if forwarding and "forward" in found.drops and found.firewall_tool == "":
-        told.append(
-            "forwarded packets are dropped by policy, and neither iptables nor nft is there to"
-            f" let those of {', '.join(forwarding)} pass"
-        )
-    for program in found.programs:
-        told += _beside(program, wanted)
-    return told
-
-
-def _beside(program: Sequence[str], wanted: Sequence[Interface]) -> list[str]:
-    """Pods use a tunnel only when their programs are told to; that is not ours to set."""
-    if not wanted:
-        return []
-    name, *words = program
-    addresses = [one.address.partition("/")[0] for one in wanted]
-    names = [one.name for one in wanted]
-    given = {part for word in words for part in word.split(",")}
-    if name == "kubelet" and not given & set(addresses):
-        return [
-            f"kubelet runs without --node-ip={addresses[0]}: what goes to this node goes past"
-            f" {names[0]}"
-        ]
-    if name == "flanneld" and not given & {*names, *addresses}:
-        return [f"flanneld runs without --iface={names[0]}: pods go past {names[0]}"]
-    return []
 
 
 def path_may_change(found: Host, wanted: Sequence[Interface], gone: Sequence[str]) -> str:

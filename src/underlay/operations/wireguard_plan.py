@@ -34,7 +34,8 @@ class Peer:
     """One peer of an interface.
 
     node: its name in the inventory; allowed_ips: CIDRs; endpoint: `host:port` or "";
-    named: the endpoint is a name that must be resolved again; persistent_keepalive: seconds, 0 off.
+    named: the endpoint is a name that must be resolved again; persistent_keepalive: seconds, 0 off;
+    address: inside the overlay.
     """
 
     node: str
@@ -42,6 +43,7 @@ class Peer:
     endpoint: str = ""
     named: bool = False
     persistent_keepalive: int = 0
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Interface:
     """One interface of one host.
 
     address: with prefix length; routes: CIDRs through it besides its own network; forwards: it
-    carries traffic between its peers; opens: others call its port; preshared: every peer has a key
-    shared with this host alone.
+    carries traffic between its peers; opens: others call its port; opens_v6: over IPv6 too;
+    preshared: every peer has a key shared with this host alone.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Interface:
     routes: tuple[str, ...]
     forwards: bool
     opens: bool
+    opens_v6: bool
     preshared: bool
     peers: tuple[Peer, ...]
 
@@ -136,7 +139,8 @@ def _differences(found: Host, wanted: Interface, keys: Mapping[str, str]) -> Ite
     yield from _of_peers(found, link, wanted, keys)
     if wanted.forwards and not found.ip_forward:
         yield "net.ipv4.ip_forward is off"
-    if found.firewall.get(wanted.name, ()) != firewall(found, wanted):
+    rules_v6 = found.firewall_v6.get(wanted.name, ()) == firewall_v6(found, wanted)
+    if found.firewall.get(wanted.name, ()) != firewall(found, wanted) or not rules_v6:
         yield f"{wanted.name}: our firewall rules are not there"
 
 
@@ -145,6 +149,11 @@ def firewall(found: Host, wanted: Interface) -> tuple[str, ...]:
     if found.firewall_tool == "":
         return ()
     return tuple(name for name, on in (("forward", wanted.forwards), ("input", wanted.opens)) if on)
+
+
+def firewall_v6(found: Host, wanted: Interface) -> tuple[str, ...]:
+    """The same of ip6tables; a table of nft is for both families."""
+    return ("input",) if wanted.opens_v6 and "ip6tables" in found.tools else ()
 
 
 def _of_link(found: Host, link: Link, wanted: Interface) -> Iterator[str]:
@@ -163,7 +172,9 @@ def _of_link(found: Host, link: Link, wanted: Interface) -> Iterator[str]:
     for route in sorted(ours ^ set(wanted.routes)):
         yield f"{name}: route {route} is {'too many' if route in ours else 'missing'}"
     key = found.keys.get(name)
-    if key is not None and key != link.public_key:
+    # boringtun does not say which key it runs with
+    silent = link.public_key == "(none)" and bool(found.userspace)
+    if key is not None and key != link.public_key and not silent:
         yield f"{name}: runs with another key than its file holds"
 
 

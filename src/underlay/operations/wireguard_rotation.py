@@ -1,7 +1,8 @@
-"""Shell text of a key's replacement: a member takes its new key while its peers learn it. Pure.
+"""Shell text of a key's replacement: peers know the new key before the member takes it. Pure.
 
-The rule: each host decides by what it sees on the wire. A new key that gets no handshake in time is
-dropped on both sides, whether or not anybody can still reach the host to say so.
+The rule: each host decides by what it sees on the wire, whether or not anybody can still reach it
+to say so. A peer goes over when the new key has made a handshake, and forgets it otherwise; the
+member stays with it when one peer has gone over, because that one knows no other any more.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from underlay.operations.wireguard_plan import safe
 
 #: Where jobs leave what came of them; nothing of it survives a boot.
 RUN = "/run/underlay-wireguard"
-#: Seconds before a member takes its new key, and how long both sides wait for a handshake.
+#: Seconds before a member takes its new key, and how long it waits for handshakes.
 DELAY, PATIENCE = 1, 40
+#: Seconds that a peer waits for one: the member takes its key when all of them have begun.
+READY = PATIENCE + 60
 
 
 class Ran(ScriptFact[list[str]]):
@@ -43,6 +46,21 @@ def next_key(interface: str) -> str:
     )
 
 
+def silent(interface: str, peers: Mapping[str, tuple[str, str]]) -> str:
+    """Prints the names of those without a session. peers: name -> public key, overlay address.
+
+    An answer to a ping is one; where those are dropped, a handshake of the last minutes is.
+    """
+    asks = "\n".join(
+        f"(ping -c 3 -i 0.5 -W 2 {address} >/dev/null 2>&1 && exit;"
+        f" last=$(wg show {interface} latest-handshakes | while read -r key at;"
+        f' do [ "$key" != {shlex.quote(public)} ] || echo $at; done);'
+        f" [ $(($(date +%s) - ${{last:-0}})) -lt 150 ] || echo {shlex.quote(name)}) &"
+        for name, (public, address) in peers.items()
+    )
+    return f"{asks}\nwait"
+
+
 def take(interface: str, peers: Mapping[str, str]) -> str:
     """The job of the member itself. peers: public key -> overlay address."""
     key = f"{FOLDER}/{interface}.key"
@@ -52,12 +70,17 @@ def take(interface: str, peers: Mapping[str, str]) -> str:
         f"""sleep {DELAY}
 began=$(date +%s)
 wg set {interface} private-key {key}.next
-while [ $(($(date +%s) - began)) -lt {PATIENCE} ]; do
+while :; do
 {pings}
   wait
-  all=1
-  for peer in {" ".join(map(shlex.quote, peers))}; do fresh "$peer" "$began" || all=0; done
-  if [ $all = 1 ]; then sync {key}.next; mv -f {key}.next {key}; done_with rotated; exit; fi
+  all=1 some={"" if peers else "none"}
+  for peer in {" ".join(map(shlex.quote, peers))}; do
+    if fresh "$peer" "$began"; then some=1; else all=0; fi
+  done
+  [ $(($(date +%s) - began)) -lt {PATIENCE} ] || all=1
+  [ $all = 1 ] || continue
+  [ "$some" ] || break
+  sync {key}.next; mv -f {key}.next {key}; done_with rotated; exit
 done
 wg set {interface} private-key {key}
 rm -f {key}.next
@@ -66,7 +89,7 @@ done_with 'no handshake with the new key'""",
 
 
 def learn(interface: str, node: str, old: str, new: str, allowed_ips: Sequence[str]) -> str:
-    """The job of a peer: give the member's networks to its new key, and back without handshake."""
+    """The job of a peer: know the new key, and give it the networks once it has a handshake."""
     networks = ",".join(allowed_ips)
     shared = f"{FOLDER}/psk/{interface}/{safe(node)}"
     peers = f"{FOLDER}/{interface}.peers"
@@ -76,20 +99,20 @@ def learn(interface: str, node: str, old: str, new: str, allowed_ips: Sequence[s
 where=$(value endpoints "$old"); case $where in ''|'(none)') where= ;; esac
 alive=$(value persistent-keepalive "$old")
 began=$(date +%s)
-set -- peer "$new" allowed-ips {networks} persistent-keepalive "${{alive:-off}}"
+set -- peer "$new" persistent-keepalive "${{alive:-off}}"
 [ -z "$where" ] || set -- "$@" endpoint "$where"
 [ ! -s {shared} ] || set -- "$@" preshared-key {shared}
 wg set {interface} "$@"
-while [ $(($(date +%s) - began)) -lt {PATIENCE} ]; do
+while [ $(($(date +%s) - began)) -lt {READY} ]; do
   if fresh "$new" "$began"; then
+    wg set {interface} peer "$new" allowed-ips {networks}
     wg set {interface} peer "$old" remove
     sed "s|^PublicKey = $old\\$|PublicKey = $new|" {peers} > {peers}.new && sync {peers}.new
     mv -f {peers}.new {peers}
     done_with rotated; exit
   fi
-  sleep 0.5
+  sleep 0.2
 done
-wg set {interface} peer "$old" allowed-ips {networks}
 wg set {interface} peer "$new" remove
 done_with 'no handshake with the new key'""",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,8 @@ from underlay.operations.files import append_entry, place_file, remove_file, sta
 from underlay.operations.wireguard_plan import HELPER, SHARED, Interface, safe
 
 _FORWARD = "net.ipv4.ip_forward"
+#: Stands for the time at which the host takes a change back by itself.
+_TIME = "@time"
 
 
 def make_keys(interfaces: Sequence[str]) -> str:
@@ -68,32 +71,50 @@ def remove_all(entries: Sequence[journal.Entry]) -> str:
 
 def forwarding_before(entries: Sequence[journal.Entry]) -> str:
     """What ip_forward was before the first change since the last removal, "" when it was on."""
-    before = ""
+    before = removed = ""
     for entry in entries:
         previous = entry.data.get("previous")
         if entry.event == "removed":
-            before = ""
+            before, removed = "", before
+        elif entry.event == "reverted":
+            # a removal that was taken back has not happened
+            before = before or removed
         elif isinstance(previous, dict):
             before = before or str(previous.get(_FORWARD, ""))
     return before
 
 
 def revert() -> tuple[str, str]:
-    """What a guard saves of our interfaces, and how it brings them back."""
-    save = f"[ ! -d {FOLDER} ] || cp -a {FOLDER} saved"
+    """What a guard saves of our interfaces, and how it brings them back.
+
+    The files that all interfaces share are among it: the change may remove the last interface.
+    """
+    shared = " ".join(SHARED)
+    save = f"""[ ! -d {FOLDER} ] || cp -a {FOLDER} saved
+mkdir shared
+for f in {shared}; do [ ! -e "$f" ] || cp -a "$f" shared; done"""
     unit = "underlay-wireguard@"
+    refresh = "underlay-wireguard-refresh@"
+    entry = append_entry(CHANGE, journal.Entry(_TIME, outcome.RUN, "reverted", {}))
+    told = entry.replace(_TIME, "'\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"'")
     back = f"""for f in {FOLDER}/*.env; do
   [ -e "$f" ] || continue; n=${{f##*/}}; n=${{n%.env}}
-  [ -e "saved/$n.env" ] || systemctl disable --quiet --now "{unit}$n"
+  [ -e "saved/$n.env" ] || {{ systemctl disable --quiet --now "{refresh}$n.timer"
+    systemctl disable --quiet --now "{unit}$n"; }}
 done
 rm -rf {FOLDER}
-[ ! -d saved ] || cp -a saved {FOLDER}
+[ ! -d saved ] || {{ mkdir -p -m 0700 {posixpath.dirname(FOLDER)}; cp -a saved {FOLDER}; }}
+for f in {shared}; do [ ! -e "shared/${{f##*/}}" ] || cp -a "shared/${{f##*/}}" "$f"; done
+systemctl daemon-reload
 for f in {FOLDER}/*.env; do
   [ -e "$f" ] || continue; n=${{f##*/}}; n=${{n%.env}}
   systemctl enable --quiet "{unit}$n"
   if systemctl is-active --quiet "{unit}$n"; then {HELPER} sync "$n" || systemctl restart "{unit}$n"
   else systemctl start "{unit}$n"; fi
-done"""
+  turn=disable; ! grep -q '^NAMED=1' "$f" || turn=enable
+  systemctl $turn --quiet --now "{refresh}$n.timer"
+done
+( {told} )"""
     return save, back
 
 
@@ -106,7 +127,9 @@ def _remove(name: str) -> str:
         f"rmdir /etc/systemd/system/underlay-wireguard@{name}.service.wants 2>/dev/null || :\n"
         # a unit that had failed has not taken its interface down
         f"[ ! -x {HELPER} ] || {HELPER} down {name}\n"
-        f"rm -rf {base}.env {base}.peers {base}.key {FOLDER}/psk/{name}"
+        # with what a replacement of keys that was cut short left
+        f"rm -rf {base}.env {base}.peers {base}.peers.new {base}.key {base}.key.next"
+        f" {FOLDER}/psk/{name}"
     )
 
 

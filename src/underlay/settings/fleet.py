@@ -27,12 +27,16 @@ class RawHost:
 
 @dataclass(frozen=True)
 class HostSettings:
-    """One host's sections; `given` holds the keys that the inventory really names."""
+    """One host's sections; `given` holds the keys that the inventory really names.
+
+    ssh_hostname: address or name at which SSH reaches it, by default its name in the inventory.
+    """
 
     name: str
     groups: tuple[str, ...]
     sections: Mapping[type[Section], Section]
     given: frozenset[str]
+    ssh_hostname: str = ""
 
     def section(self, kind: type[S]) -> S:
         """This host's section of that kind (its defaults when the inventory does not name it)."""
@@ -48,9 +52,10 @@ class HostSettings:
 
 @dataclass(frozen=True)
 class Fleet:
-    """All hosts, in inventory order."""
+    """The hosts whose settings are valid, in inventory order; names: of all hosts."""
 
     hosts: Mapping[str, HostSettings]
+    names: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[HostSettings]:
         return iter(self.hosts.values())

@@ -29,7 +29,9 @@ def read_fleet(
     """Typed settings of every host that is valid, and the problems of those that are not."""
     problems: list[Problem] = []
     settings: dict[str, HostSettings] = {}
+    names: set[str] = set()
     for host in hosts:
+        names.add(host.name)
         sections: dict[type[Section], Section] = {}
         for kind in kinds:
             section, found = read_section(host.name, host.data.get(kind.KEY, {}), kind)
@@ -38,8 +40,9 @@ def read_fleet(
                 sections[kind] = section
         if len(sections) == len(kinds):
             given = frozenset(kind.KEY for kind in kinds if kind.KEY in host.data)
-            settings[host.name] = HostSettings(host.name, host.groups, sections, given)
-    return Fleet(settings), problems
+            way_in = str(host.data.get("ssh_hostname") or host.name)
+            settings[host.name] = HostSettings(host.name, host.groups, sections, given, way_in)
+    return Fleet(settings, frozenset(names)), problems
 
 
 def read_section(

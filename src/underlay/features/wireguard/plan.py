@@ -22,15 +22,18 @@ def interface(name: str, overlay: Overlay, host: str) -> Interface:
     """What one member's interface should be."""
     node = overlay.members[host]
     others = [other for other in overlay.members if other != host]
-    peers = tuple(_peer(overlay, host, other) for other in others if linked(overlay, host, other))
+    known = [other for other in others if linked(overlay, host, other)]
+    peers = tuple(_peer(overlay, host, other) for other in known)
+    calls = [text for other in known if (text := endpoint_of(overlay, other, host))]
     return Interface(
         name=name,
         address=f"{node.address}/{overlay.overlay_cidr.prefixlen}",
         port=overlay.port,
         mtu=mtu(overlay, host),
-        routes=tuple(sorted(str(c) for other in others for c in overlay.members[other].routed)),
+        routes=tuple(sorted(_route(c) for other in others for c in overlay.members[other].routed)),
         forwards=host in overlay.hubs,
-        opens=host in overlay.hubs or node.endpoint is not None,
+        opens=host in overlay.hubs or bool(calls),
+        opens_v6=not all(_is_v4(text) for text in calls),
         preshared=overlay.preshared_keys,
         peers=peers,
     )
@@ -67,6 +70,16 @@ def endpoint_of(overlay: Overlay, host: str, other: str) -> str:
     return found or ""
 
 
+def _route(cidr: IPv4Network) -> str:
+    """A network as the kernel shows its route: a single address has no prefix length there."""
+    return str(cidr.network_address if cidr.prefixlen == 32 else cidr)
+
+
+def _is_v4(text: str) -> bool:
+    """Whether an endpoint is surely IPv4; a name may turn out to be the other."""
+    return isinstance(numeric(endpoint(text)[0]), IPv4Address)
+
+
 def _peer(overlay: Overlay, host: str, other: str) -> Peer:
     node = overlay.members[host]
     where = endpoint_of(overlay, host, other)
@@ -77,6 +90,7 @@ def _peer(overlay: Overlay, host: str, other: str) -> Peer:
         named=bool(where) and numeric(endpoint(where)[0]) is None,
         # only the side behind NAT keeps the way open
         persistent_keepalive=overlay.keepalive_s if node.behind_nat and where else 0,
+        address=str(overlay.members[other].address),
     )
 
 
@@ -129,14 +143,14 @@ def _alone(address: IPv4Address) -> IPv4Network:
 
 def layer(overlay: Overlay, host: str) -> Layer:
     """IPv6 costs 20 bytes more; a name may turn out to be one, so it is counted as one."""
-    addresses = [
-        numeric(endpoint(text)[0])
+    texts = [
+        text
         for other in overlay.members
         if other != host and linked(overlay, host, other)
         for text in (endpoint_of(overlay, host, other), endpoint_of(overlay, other, host))
         if text
     ]
-    every_v4 = all(address is not None and address.version == 4 for address in addresses)
+    every_v4 = all(map(_is_v4, texts))
     return Layer.WIREGUARD if every_v4 else Layer.WIREGUARD_V6
 
 

@@ -16,7 +16,7 @@ from underlay.features.wireguard.settings import Overlay
 from underlay.operations import wireguard_rotation as steps
 
 #: Seconds between two looks, and until a job that says nothing is given up.
-POLL, LIMIT = 0.5, steps.DELAY + steps.PATIENCE + 60
+POLL, LIMIT = 0.5, steps.DELAY + steps.READY + 60
 #: Milliseconds between two packets of the count.
 EVERY = 200
 
@@ -52,30 +52,39 @@ def rotate(hosts: Mapping[str, Any], name: str, overlay: Overlay, member: str) -
         if other != member and plan.linked(overlay, member, other)
     ]
     public = _public_keys(hosts, name, [member, *peers])
-    observer = peers[0]
-    address = str(overlay.members[member].address)
-    _run(hosts[observer], steps.watch(address))
+    addresses = {peer: str(overlay.members[peer].address) for peer in peers}
+    sessions = {peer: (public[peer], addresses[peer]) for peer in peers}
+    silent = _run(hosts[member], steps.silent(name, sessions))
+    if silent:
+        raise UnderlayError(
+            f"{member}: {name}: key not replaced, {', '.join(silent)} gives no answer through the"
+            " tunnel and would not follow; repair the session, then rotate"
+        )
+    observer = peers[0] if peers else None
+    if observer is not None:
+        _run(hosts[observer], steps.watch(str(overlay.members[member].address)))
     try:
         old, new = _run(hosts[member], steps.next_key(name))
-        known = {public[peer]: str(overlay.members[peer].address) for peer in peers}
-        _run(hosts[member], steps.take(name, known))
 
         def learn(peer: str) -> None:
             networks = [str(cidr) for cidr in plan.allowed_ips(overlay, peer, member)]
             _run(hosts[peer], steps.learn(name, member, old, new, networks))
 
+        # before the member takes it: the way to a peer may lead through the member
         Pool(20).map(learn, peers)
+        _run(hosts[member], steps.take(name, {public[peer]: addresses[peer] for peer in peers}))
         said = {host: _wait(hosts[host], name) for host in (member, *peers)}
     finally:
-        summary = " ".join(_run(hosts[observer], steps.counted()))
+        summary = "" if observer is None else " ".join(_run(hosts[observer], steps.counted()))
     failed = {host: text for host, text in said.items() if text != "rotated"}
     if failed:
         where, what = next(iter(failed.items()))
+        done = "new key, but" if said[member] == "rotated" else "key not replaced,"
         raise UnderlayError(
-            f"{member}: {name}: key not replaced, {where}: {what}; apply deploys/wireguard.py,"
+            f"{member}: {name}: {done} {where}: {what}; apply deploys/wireguard.py,"
             " which joins both sides again, then look at the handshakes of `wg show`"
         )
-    return Rotated(member, *steps.lost(summary))
+    return Rotated(member, *steps.lost(summary)) if summary else Rotated(member, 0, 0, 0.0)
 
 
 def _public_keys(hosts: Mapping[str, Any], name: str, members: list[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from underlay.features.wireguard.settings import (
     endpoint,
     numeric,
 )
+from underlay.operations.wireguard_plan import safe
 from underlay.settings import Fleet, Problem, shown
 
 #: A rule about one overlay: problems as (path below the overlay, what, got, do).
@@ -22,7 +23,8 @@ _Found = Iterator[tuple[str, str, object, str]]
 
 def each_overlay(fleet: Fleet) -> Iterator[Problem]:
     """Every rule on every overlay; a section that all hosts share is told once."""
-    known = set(fleet.hosts)
+    # a host with a mistake in another section is there all the same
+    known = fleet.names
     for host in fleet:
         section = host.section(WireGuard)
         for name, overlay in section.overlays.items():
@@ -60,7 +62,7 @@ def one_definition(fleet: Fleet) -> Iterator[Problem]:
 RULES = (each_overlay, one_definition)
 
 
-def _problems(overlay: Overlay, known: set[str]) -> _Found:
+def _problems(overlay: Overlay, known: frozenset[str]) -> _Found:
     named = list(_names(overlay, known))
     yield from named
     yield from _addresses(overlay)
@@ -71,12 +73,18 @@ def _problems(overlay: Overlay, known: set[str]) -> _Found:
             yield from rule(overlay)
 
 
-def _names(overlay: Overlay, known: set[str]) -> _Found:
+def _names(overlay: Overlay, known: frozenset[str]) -> _Found:
     """Every name must be a host of the inventory and a member."""
     for name in overlay.nodes:
         if name not in known:
             yield f"nodes.{name}", "no host of that name in the inventory", name, "correct the name"
     yield from _hub_names(overlay)
+    files: dict[str, str] = {}
+    for name in overlay.nodes:
+        other = files.setdefault(safe(name), name)
+        if other != name:
+            do = "rename one: they differ by characters alone that a file name has not"
+            yield f"nodes.{name}", f"its keys would be in the files of {other}", name, do
     for name, node in overlay.nodes.items():
         for key, others in (("direct", node.direct), ("reach", tuple(node.reach))):
             for other in others:
