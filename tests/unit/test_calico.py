@@ -17,7 +17,7 @@ from underlay.errors import ManifestError
 from underlay.facts.cni import CniNode, Device
 from underlay.features import all_sections
 from underlay.features.address_plan import Plan, plan_of
-from underlay.features.calico import canal, guard, manifests, plain, plan
+from underlay.features.calico import canal, guard, manifests, operator, plain, plan
 from underlay.features.calico.rules import files, problems
 from underlay.features.calico.settings import Calico
 from underlay.features.calico.upstream import FELIX, SUMS, TIMES, WORDS
@@ -319,6 +319,48 @@ def test_pools_are_compared_whatever_wrote_them() -> None:
     assert "is not in the plan" in "".join(guard.pool_refusals(wanted, [other]))
     off = {"metadata": {"name": "x"}, "spec": {"cidr": "10.9.0.0/16", "disabled": True}}
     assert list(guard.pool_refusals(wanted, [off])) == []
+
+
+def _status(**states: tuple[bool, int]) -> dict[str, Any]:
+    """A TigeraStatus: condition -> (is true, generation it was seen at)."""
+    found = [
+        {"type": kind, "status": str(on), "observedGeneration": seen, "reason": "R", "message": "m"}
+        for kind, (on, seen) in states.items()
+    ]
+    return {"status": {"conditions": found}}
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (None, "says nothing yet"),
+        ({"status": {}}, "says nothing yet"),
+        (_status(Available=(True, 3)), ""),
+        (_status(Available=(True, 3), Progressing=(False, 3), Degraded=(False, 3)), ""),
+        (_status(Available=(True, 2)), "it has seen 2 of 3 generations"),
+        # the three are written one after the other
+        (_status(Available=(True, 3), Degraded=(False, 2)), "it has seen 2 of 3 generations"),
+        (_status(Available=(True, 3), Progressing=(True, 3)), "is Progressing: R: m"),
+        (_status(Available=(True, 3), Degraded=(True, 3)), "is Degraded: R: m"),
+        (_status(Available=(False, 3)), "is not Available"),
+        ({"status": {"conditions": [{"type": "Available", "status": "True"}]}}, "seen 0 of 3"),
+    ],
+)
+def test_what_the_operator_says(status: dict[str, Any] | None, sentence: str) -> None:
+    found = operator.complaint("calico", status, 3)
+    assert sentence in found
+    assert bool(found) == bool(sentence)
+
+
+@pytest.mark.parametrize("version", SUMS)
+def test_a_status_of_the_operator_is_what_its_definition_says(version: str) -> None:
+    text = upstream(f"calico/{version}/operator-crds.yaml").read_bytes()
+    every = {one["metadata"]["name"]: one for one in manifests.objects(text, None)}
+    of = every["tigerastatuses.operator.tigera.io"]["spec"]["versions"][0]["schema"]
+    status = of["openAPIV3Schema"]["properties"]["status"]
+    conditions = status["properties"]["conditions"]["items"]["properties"]
+    said = _status(Available=(True, 3))["status"]["conditions"][0]
+    assert set(said) <= set(conditions)
 
 
 # -- canal

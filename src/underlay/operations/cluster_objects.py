@@ -125,21 +125,26 @@ def texts(change: Change) -> tuple[str, str]:
     return before, _text(meaning(change.after))
 
 
-def apply(api: Api, changes: Sequence[Change], done: list[Change]) -> None:
-    """Apply in order; `done` holds what was begun, so that it can be undone when this raises."""
+def apply(
+    api: Api, changes: Sequence[Change], done: list[Change], *, served_s: float = SERVED
+) -> None:
+    """Apply in order; `done` holds what was begun, so that it can be undone when this raises.
+
+    served_s: seconds in which a kind must be served, or MissingError.
+    """
     for change in changes:
         done.append(change)
-        _apply(api, change)
+        _apply(api, change, served_s)
 
 
-def _apply(api: Api, change: Change) -> None:
+def _apply(api: Api, change: Change, served_s: float) -> None:
     """A kind that was made a moment ago is not served at once."""
-    deadline = time.monotonic() + SERVED
+    deadline = time.monotonic() + served_s
     while True:
         try:
             api.apply(change.wanted, force=change.force)
         except MissingError:
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 raise
             time.sleep(POLL)
         else:
@@ -206,19 +211,31 @@ def not_rolled_out(found: Object) -> str:
     return f"{name}: {min(new, ready)} of {wanted} pods run the new version"
 
 
-def wait(judge: Callable[[], str], *, seconds: float, tell: Callable[[str], Any]) -> str:
-    """Ask until `judge` has no complaint; "" or its last complaint when the time is over."""
+def wait(
+    judge: Callable[[], str], *, seconds: float, tell: Callable[[str], Any], hold: float = 0.0
+) -> str:
+    """Ask until `judge` has had no complaint for `hold` seconds in a row.
+
+    "" or its last complaint when `seconds` are over; a time without complaint is always waited out.
+    """
     started = told = time.monotonic()
+    quiet: float | None = None
     while True:
         try:
             complaint = judge()
         except ApiSilentError as error:
             complaint = str(error)
         now = time.monotonic()
-        if not complaint or now - started > seconds:
-            return complaint
+        if complaint:
+            quiet = None
+            if now - started > seconds:
+                return complaint
+        else:
+            quiet = now if quiet is None else quiet
+            if now - quiet >= hold:
+                return ""
         if now - told >= TELL:
-            tell(f"{now - started:.0f} s, {complaint}")
+            tell(f"{now - started:.0f} s, {complaint or 'all well so far, still watching'}")
             told = now
         time.sleep(POLL)
 

@@ -9,13 +9,18 @@ from underlay.cluster import Api
 from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, NODE, POD
 from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
-from underlay.features.cni_run import CniRun, Job, OncePerRun, stop
+from underlay.features.cni_job import CniRun, Job
+from underlay.features.cni_run import OncePerRun, stop
 from underlay.features.flannel import guard, plan
 from underlay.features.flannel.settings import Flannel
 from underlay.features.kube_proxy.settings import KubeProxy
 from underlay.features.preflight.settings import Preflight
 from underlay.operations import cluster_objects
 from underlay.settings import Fleet
+
+#: Seconds for which flannel's pods must run: one that ends at its start counts as available for a
+#: moment, and its next attempts are 10 and 20 s later.
+HOLD = 30.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def read(fleet: Fleet, api: Api) -> Side:
         job=Job(
             cni="flannel", api=api, run=CniRun(), changes=compared.changes,
             waits_for=((DAEMON_SET, plan.DAEMON_SET, plan.NAMESPACE),), wait_s=settings.wait_s,
-            backup=first.section(Preflight).backup,
+            backup=first.section(Preflight).backup, hold_s=HOLD,
         ),
         addresses=addresses,
         beneath={place.name: beneath(place)[-1].mtu for place in address_plan.places(fleet)},
