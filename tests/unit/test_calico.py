@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"encapsulation": "ipip-cross-subnet", "bgp": True}),
     ({}, {"encapsulation": "none", "bgp": True}),
     ({}, {"encapsulation": "wireguard"}),
+    ({}, {"encapsulation": "wireguard", "pod_cidr_v6": "fd00:10:244::/56"}),
     ({}, {"pod_cidr_v6": "fd00:10:244::/56"}),
     ({"metrics": True, "dataplane": "nftables", "registry": "mirror.example"}, {}),
     ({"felix": {"iptablesRefreshInterval": "1m30s", "chainInsertMode": "Append", "vxlanVNI": 4097,
@@ -182,6 +184,10 @@ V4 = "10.244.0.0/16"
         ({"pools": {"a": {"cidr": V4}, "b": {"cidr": "10.244.8.0/24"}}}, {}, "overlaps a ("),
         ({"pools": {"a": {"cidr": V4, "block_size": 33}}}, {}, "no block of 10.244.0.0/16 has"),
         ({"pools": {"a": {"cidr": "10.244.0.0/24", "block_size": 23}}}, {}, "use 24 to 32"),
+        ({"pools": {"a": {"cidr": "fd00::/64", "block_size": 64}}}, {"pod_cidr_v6": "fd00::/56"},
+         "no block of fd00::/64 has this size (got 64); use 116 to 128"),
+        ({"pools": {"a": {"cidr": "fd00::/64", "block_size": 26}}}, {"pod_cidr_v6": "fd00::/56"},
+         "use 116 to 128"),
         ({"pools": {"a": {"cidr": V4, "encapsulation": "vxlan"}}},
          {"encapsulation": "none", "bgp": True}, "takes more of a packet than none"),
         ({"version": "v3.30.3"}, {}, "calico.sums.operator-crds.yaml: no sha256 for v3.30.3"),
@@ -305,6 +311,32 @@ def test_the_plain_manifest_has_the_values_of_the_plan(bgp: bool) -> None:
     assert values["IP_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
     assert values["FELIX_NFTABLESMODE"] == "Enabled"
     assert ("-bird-live" in container["livenessProbe"]["exec"]["command"]) is bgp
+
+
+@pytest.mark.parametrize("version", SUMS)
+@pytest.mark.parametrize("name", ["calico.yaml", "calico-typha.yaml"])
+def test_pods_of_the_plain_manifest_get_both_families(version: str, name: str) -> None:
+    settings, found = planned({"install": "manifest"}, pod_cidr_v6="fd00:10:244::/56")
+    theirs = manifests.objects(upstream(f"calico/{version}/{name}").read_bytes(), None)
+    ours = plain.objects(theirs, settings, found, proxy_mode="", nodes=3)
+    by_name = {(one["kind"], one["metadata"]["name"]): one for one in ours}
+    conf = by_name["ConfigMap", "calico-config"]["data"]["cni_network_config"]
+    # what calico-node puts in
+    filled = re.sub(r"__\w+__", "1", conf)
+    ipam = json.loads(filled)["plugins"][0]["ipam"]
+    assert ipam == {"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "true"}
+    agent = by_name["DaemonSet", "calico-node"]["spec"]["template"]["spec"]["containers"][0]
+    values = {one["name"]: one.get("value") for one in agent["env"]}
+    assert values["CALICO_IPV6POOL_BLOCK_SIZE"] == "122"
+    assert values["IP6_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
+    assert values["FELIX_VXLANMTUV6"] == str(found.pod_mtu) == "1430"
+
+
+def test_felix_encrypts_both_families() -> None:
+    settings, found = planned(encapsulation="wireguard", pod_cidr_v6="fd00:10:244::/56")
+    felix = plan.felix(settings, found.network, plan.SERVED)
+    assert felix is not None
+    assert felix["spec"] == {"wireguardEnabled": True, "wireguardEnabledV6": True}
 
 
 def test_pools_are_compared_whatever_wrote_them() -> None:

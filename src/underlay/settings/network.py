@@ -55,7 +55,8 @@ class Network(Section):
     address: this node's own address, None for the one of the route to its peers; address_v6,
     pod_cidr_v6, service_cidr_v6: the second family of a dual-stack cluster; node_cidr: where the
     nodes' addresses are; pod_cidr: of the whole cluster; service_cidr: of ClusterIPs;
-    node_prefix: bits of one node's pod block; max_pods: of one node, as its kubelet is told; cni:
+    node_prefix, node_prefix_v6: bits of one node's pod block; max_pods: of one node, as its kubelet
+    is told; cni:
     what carries pods between nodes; encapsulation: flannel's backend (`none` is host-gw) or
     Calico's; bgp: Calico's BIRD; typha: Calico's fan-out; mtu: of the path between the nodes, None
     for what their interfaces say; esp: IPsec on that path; transport: the WireGuard overlay beneath
@@ -74,6 +75,7 @@ class Network(Section):
     pod_cidr_v6: Cidr | None = None
     service_cidr_v6: Cidr | None = None
     node_prefix: int | None = Field(default=None, ge=8, le=128)
+    node_prefix_v6: int | None = Field(default=None, ge=16, le=128)
     max_pods: int = Field(default=110, ge=1, le=5000)
     cni: Literal["none", "flannel", "calico"] = "none"
     encapsulation: Encapsulation = "vxlan"

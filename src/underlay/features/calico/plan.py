@@ -154,6 +154,8 @@ def felix(settings: Calico, section: Network, version: str) -> Object | None:
     spec: Object = dict(settings.felix)
     if section.encapsulation == "wireguard":
         spec["wireguardEnabled"] = True
+        if section.pod_cidr_v6:
+            spec["wireguardEnabledV6"] = True
     if settings.metrics:
         spec |= {"prometheusMetricsEnabled": True}
         spec.setdefault("prometheusMetricsPort", FELIX_METRICS)

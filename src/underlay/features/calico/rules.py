@@ -151,6 +151,8 @@ def _ports(hosts: list[HostSettings]) -> Iterator[Problem]:
         ours: dict[str, object] = {}
         if section.encapsulation == "wireguard":
             ours["wireguardListeningPort"] = felix.get("wireguardListeningPort", _WIREGUARD[0])
+            if section.pod_cidr_v6:
+                ours["wireguardListeningPortV6"] = _WIREGUARD[1]
         if "vxlan" in plan.pool_encapsulation(section):
             ours["vxlanPort"] = felix.get("vxlanPort", _VXLAN)
         for name, overlay in host.section(WireGuard).of(host.name).items():
