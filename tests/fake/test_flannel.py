@@ -21,8 +21,11 @@ NAMES = ("@fake/cp1", "@fake/w1", "@fake/w2")
 NETWORK: dict[str, Any] = {"cni": "flannel", "pod_cidr": "10.244.0.0/16", "mtu": 1500}
 
 
-def _device(mtu: int) -> list[str]:
-    return [json.dumps([{"ifname": "flannel.1", "mtu": mtu, "txqlen": 1000, "addr_info": []}])]
+def _device(mtu: int, *names: str) -> list[str]:
+    return [
+        json.dumps([{"ifname": name, "mtu": mtu, "txqlen": 1000, "addr_info": []}])
+        for name in names or ("flannel.1",)
+    ]
 
 
 @dataclass
@@ -238,3 +241,26 @@ def test_the_device_is_tuned_and_stays_so(world: Flannel) -> None:
     assert 'KERNEL=="flannel.1", ATTR{tx_queue_len}="5000"' in text
     assert f'RUN+="/usr/sbin/ethtool -K flannel.1 {off} off"' in text
     assert "udevadm control --reload" in text
+
+
+def test_the_device_of_the_second_family_gets_its_size_and_its_rule(world: Flannel) -> None:
+    for number, name in enumerate(NAMES):
+        blocks = [f"10.244.{number}.0/24", f"fd00:0:0:{number}::/64"]
+        world.cluster.objects["Node", "", name]["spec"] = {"podCIDRs": blocks}
+    six: dict[str, Any] = {"pod_cidr_v6": "fd00::/56"}
+    assert install(**six).failed == set()
+    off = "tx-checksum-ip-generic"
+    world.readings = {
+        name: {"devices": _device(1450, "flannel.1", "flannel-v6.1"), "offload": [f"{off}: on"],
+               "tools": ["/usr/sbin/ethtool", "/usr/bin/udevadm"]}
+        for name in NAMES
+    }  # fmt: skip
+    assert install({"offload": {off: False}}, mtu=1400, **six).failed == set()
+    assert net_conf(world)["Backend"]["MTU"] == 1380
+    for name in NAMES:
+        first, second = world.scripts[name][-2:]
+        assert "ip link set dev flannel.1 mtu 1330" in first
+        assert "ip link set dev flannel-v6.1 mtu 1330" in second
+        assert 'KERNEL=="flannel-v6.1"' in second
+        assert "/etc/udev/rules.d/90-underlay-flannel-v6.rules" in second
+        assert "90-underlay-flannel-v6" not in first

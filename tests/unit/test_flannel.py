@@ -251,6 +251,31 @@ def test_a_file_that_sorts_later_may_stay_when_that_is_said() -> None:
 DEVICE = Device("flannel.1", 1450, 1000)
 
 
+@pytest.mark.parametrize(
+    ("flannel", "network", "names"),
+    [
+        ({}, {}, ["flannel.1"]),
+        ({"vni": 7}, {"pod_cidr_v6": "fd00::/56"}, ["flannel.7", "flannel-v6.7"]),
+        ({}, {"pod_cidr_v6": "fd00::/56", "encapsulation": "none"}, []),
+        ({}, {"encapsulation": "wireguard"}, ["flannel-wg"]),
+        ({}, {"encapsulation": "wireguard", "pod_cidr_v6": "fd00::/56"},
+         ["flannel-wg", "flannel-wg-v6"]),
+        ({"wireguard_mode": "auto"}, {"encapsulation": "wireguard", "pod_cidr_v6": "fd00::/56"},
+         ["flannel-wg"]),
+        ({}, {"encapsulation": "ipip"}, ["flannel.ipip"]),
+    ],
+)  # fmt: skip
+def test_the_devices_of_every_backend(
+    flannel: dict[str, Any], network: dict[str, Any], names: list[str]
+) -> None:
+    found = fleet(flannel, **network)
+    planned = plan_of(found)
+    assert planned is not None
+    devices = flannel_conf.devices(next(iter(found)).section(Flannel), planned)
+    assert [one.name for one in devices] == names
+    assert len({one.rule for one in devices}) == len(names)
+
+
 def test_a_device_as_planned_needs_nothing() -> None:
     node = CniNode({"flannel.1": DEVICE}, (), frozenset(), None)
     assert script(node, flannel_device.Device("flannel.1", 1450)) == ""
