@@ -17,9 +17,13 @@ from underlay.cluster.lease import Lease
 from underlay.errors import ClusterError, MissingError
 from underlay.features.cni_job import Job
 from underlay.features.preflight.backup import write_backup
+from underlay.features.preflight.cluster_objects import configuration
 from underlay.features.preflight.copying import take
 from underlay.operations import cluster_objects, outcome
 from underlay.operations.cluster_objects import Change
+
+#: In the backup of a run: what it changes, as it was, for `kubectl apply -f`.
+OBJECTS = "objects.json"
 
 
 def change(state: State, host: Host, job: Job) -> bool:
@@ -118,20 +122,30 @@ def _wait(host: Host, job: Job, hold: float) -> str:
 
 
 def _back_up(state: State, host: Host, job: Job) -> str:
-    """The nodes' files and the objects as they are now; "" or why they could not be taken."""
+    """As `underlay backup`, and the objects that change; "" or why there is none."""
     parts, failed = take(list(state.active_hosts))
     if failed:
         name, reason = next(iter(failed.items()))
         return f"no backup of {name}: {reason}"
+    kept = map(cluster_objects.kept, (*job.changes, *job.later))
+    before = [found for found in kept if found is not None]
     now = datetime.now(timezone.utc)
-    count = write_backup(job.backup, now, parts)
-    every = (*job.changes, *job.later)
-    before = [found.before for found in every if found.before is not None]
-    folder = Path(f"{job.backup}-objects")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{job.cni}-{now:%Y%m%dT%H%M%SZ}.json"
-    found = {"apiVersion": "v1", "kind": "List", "items": before}
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(found, indent=1) + "\n")
-    host.log(f"{host.name}: backup: {count} files in {job.backup}, {len(before)} objects in {path}")
-    return ""
+    try:
+        folder = _new_folder(f"{job.backup}-{job.cni}-{now:%Y%m%dT%H%M%SZ}")
+        count = write_backup(str(folder), now, parts, configuration(job.api))
+        path = folder / OBJECTS
+        path.touch(mode=0o600)
+        found = {"apiVersion": "v1", "kind": "List", "items": before}
+        path.write_text(json.dumps(found, indent=1) + "\n")
+    except (OSError, ClusterError) as error:
+        return f"no backup: {error}"
+    host.log(f"{host.name}: backup: {folder}: {count} files, {len(before)} objects to put back")
+    return cluster_objects.moved(job.api, job.changes)
+
+
+def _new_folder(name: str) -> Path:
+    """A folder that no backup has: two runs of one second keep one each."""
+    place, number = Path(name), 2
+    while place.exists():
+        place, number = Path(f"{name}-{number}"), number + 1
+    return place

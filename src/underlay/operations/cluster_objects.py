@@ -119,6 +119,32 @@ def meaning(found: Object) -> Object:
     return {**rest, "metadata": meta}
 
 
+def moved(api: Api, changes: Iterable[Change]) -> str:
+    """Which object is not any more what it was compared with: putting it back would lose that."""
+    for change in changes:
+        if change.kind is NODE:
+            # its kubelet writes to it all the time, and only our annotations go back
+            continue
+        meta = change.wanted["metadata"]
+        found = api.find(change.kind, meta["name"], meta.get("namespace"))
+        then, now = (None if one is None else meaning(one) for one in (change.before, found))
+        if then != now:
+            return f"{change} was changed since this run has looked at it; run it again"
+    return ""
+
+
+def kept(change: Change) -> Object | None:
+    """What was there before a change, as `kubectl apply` takes it; None when nothing was."""
+    if change.before is None:
+        return None
+    found = meaning(change.before)
+    if change.kind is not NODE:
+        return found
+    old = found["metadata"].get("annotations") or {}
+    ours = {key: old[key] for key in change.wanted["metadata"]["annotations"] if key in old}
+    return {**change.wanted, "metadata": {"name": found["metadata"]["name"], "annotations": ours}}
+
+
 def texts(change: Change) -> tuple[str, str]:
     """An object before and after, to be shown as a diff."""
     before = _text(meaning(change.before)) if change.before is not None else ""
