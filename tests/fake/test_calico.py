@@ -392,6 +392,52 @@ def test_images_come_from_a_mirror(world: Calico) -> None:
     assert spec["registry"] == "mirror.example/calico/"
 
 
+# -- the plain manifest
+
+MANIFEST = [
+    {
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "calico-config", "namespace": "kube-system"},
+        "data": {"calico_backend": "bird", "veth_mtu": "0", "cni_network_config": "{}"},
+    },
+    {
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "calico-node", "namespace": "kube-system"},
+        "spec": {"template": {"metadata": {}, "spec": {"containers": [{
+            "name": "calico-node", "image": "quay.io/calico/node:v3.32.1", "env": [],
+            "livenessProbe": {"exec": {"command": ["calico-node", "-bird-live"]}},
+            "readinessProbe": {"exec": {"command": ["calico-node", "-bird-ready"]}},
+        }]}}},
+    },
+    _workload("Deployment", "calico-kube-controllers", "kube-system", "quay.io/calico/x:v3.32.1"),
+]  # fmt: skip
+
+
+def test_a_manifest_then_nothing_then_bgp_is_refused_and_so_is_the_operator(world: Calico) -> None:
+    world.file("calico.yaml", MANIFEST)
+    world.cluster.put(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+    )
+    words = {"install": "manifest"}
+    assert world.install(words).failed == set()
+    assert world.install(words).operations == 0
+    before = world.cluster.state()
+    with pytest.raises(ClusterError, match="calico_backend is vxlan and would become bird"):
+        world.install(words, bgp=True)
+    with pytest.raises(ClusterError, match="from a plain manifest; set"):
+        world.install()
+    assert world.cluster.state() == before
+
+
+def test_an_installation_without_pods_yet_is_not_overrun_by_a_manifest(world: Calico) -> None:
+    world.file("calico.yaml", MANIFEST)
+    found = {"apiVersion": "operator.tigera.io/v1", "kind": "Installation"}
+    world.cluster.put({**found, "metadata": {"name": "default"}, "spec": {}})
+    with pytest.raises(ClusterError, match="an Installation is there: Calico's operator"):
+        world.install({"install": "manifest"})
+    assert world.cluster.writes == []
+
+
 # -- canal
 
 CANAL = [

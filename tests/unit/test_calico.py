@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import kubernetes_validate
 import pytest
@@ -492,14 +492,38 @@ def test_canal_and_the_others_refuse_each_other() -> None:
         }
 
     by_canal = Calico(install="canal")
-    assert list(guard.install_refusals(by_canal, [workload("canal", "x/node:v3.32.1")])) == []
-    newer = guard.install_refusals(by_canal, [workload("canal", "x/node:v3.33.0")])
+    assert list(guard.install_refusals(by_canal, [workload("canal", "x/node:v3.32.1")], None)) == []
+    newer = guard.install_refusals(by_canal, [workload("canal", "x/node:v3.33.0")], None)
     assert "Calico does not go back" in "".join(newer)
     for name, whose in (("calico-node", "Calico"), ("kube-flannel-ds", "flannel")):
-        told = "".join(guard.install_refusals(by_canal, [workload(name)]))
+        told = "".join(guard.install_refusals(by_canal, [workload(name)], None))
         assert f"{whose} runs here" in told
-    told = "".join(guard.install_refusals(Calico(), [workload("canal")]))
+    told = "".join(guard.install_refusals(Calico(), [workload("canal")], None))
     assert "Canal runs here" in told
+
+
+@pytest.mark.parametrize("install", ["manifest", "canal"])
+def test_a_manifest_leaves_what_an_operator_makes(install: Literal["manifest", "canal"]) -> None:
+    settings = Calico(install=install)
+    operators = {"metadata": {"name": "tigera-operator", "namespace": "tigera-operator"}}
+    for workloads, installation in (([], {"metadata": {}}), ([operators], None)):
+        told = "".join(guard.install_refusals(settings, workloads, installation))
+        assert "would fight with a manifest; set calico.install to 'operator'" in told
+        assert list(guard.install_refusals(Calico(), workloads, installation)) == []
+    assert list(guard.install_refusals(settings, [], None)) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "bgp", "refused"),
+    [("bird", True, False), ("bird", False, True), ("vxlan", True, True), ("vxlan", False, False),
+     ("", True, False)],
+)  # fmt: skip
+def test_bgp_of_a_manifest_is_not_switched_under_pods(now: str, bgp: bool, refused: bool) -> None:
+    live = {"data": {"calico_backend": now}}
+    told = "".join(guard.config_refusals(bgp, live))
+    assert bool(told) is refused
+    assert ("set network.bgp to" in told) is refused
+    assert list(guard.config_refusals(bgp, None)) == []
 
 
 def test_images_of_canals_flannel_move_too() -> None:

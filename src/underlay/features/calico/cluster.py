@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,13 +73,15 @@ def read(fleet: Fleet, api: Api) -> Side:
     wanted = plan.pools(settings, planned.network)
     installation = plan.installation(settings, planned, mode or named)
     refusals = [
-        *guard.install_refusals(settings, [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)]),
+        *guard.install_refusals(
+            settings, [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)], installed
+        ),
         *(
             _canal_refusals(api, first.section(Flannel), planned)
             if settings.install == "canal"
             else guard.pool_refusals(wanted, pools)
         ),
-        *guard.installation_refusals(installation, installed),
+        *_own_refusals(api, settings, planned, installation),
         *guard.proxy_refusals(plan.dataplane(settings, mode or named), mode),
     ]
     stop("Calico", refusals)
@@ -157,6 +159,15 @@ def _pools(api: Api) -> tuple[list[Object], bool]:
 
 def _installed(api: Api) -> Object | None:
     return api.find(INSTALLATION, "default")
+
+
+def _own_refusals(api: Api, settings: Calico, planned: Plan, installation: Object) -> Iterator[str]:
+    """What the way of installing cannot change: an Installation, or a manifest's ConfigMap."""
+    if settings.install == "operator":
+        yield from guard.installation_refusals(installation, _installed(api))
+    elif settings.install == "manifest":
+        live = api.find(CONFIG_MAP, plain.CONFIG_MAP, plain.NAMESPACE)
+        yield from guard.config_refusals(planned.network.bgp, live)
 
 
 def _canal_refusals(api: Api, settings: Flannel, planned: Plan) -> list[str]:

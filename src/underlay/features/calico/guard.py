@@ -81,9 +81,32 @@ def installation_refusals(wanted: Object, live: Object | None) -> Iterator[str]:
             yield f"Installation default: {key} is {now[key]} and would become {then[key]}; {why}"
 
 
-def install_refusals(settings: Calico, workloads: Iterable[Object]) -> Iterator[str]:
-    """Another CNI, or Calico that was installed in the other way or at a newer version."""
+def config_refusals(bgp: bool, live: Object | None) -> Iterator[str]:
+    """live: the ConfigMap of a plain manifest; what it says of BGP cannot change under pods."""
+    now = str(((live or {}).get("data") or {}).get("calico_backend") or "")
+    if now and (now == "bird") != bgp:
+        then = "bird" if bgp else "vxlan"
+        yield (
+            f"ConfigMap kube-system/calico-config: calico_backend is {now} and would become {then};"
+            f" {_FIXED['bgp']}, do it in a maintenance window, or set network.bgp to {not bgp}"
+        )
+
+
+def install_refusals(
+    settings: Calico, workloads: Iterable[Object], installation: Object | None
+) -> Iterator[str]:
+    """Another CNI, or Calico that was installed in the other way or at a newer version.
+
+    installation: `default`. Where it is, the operator makes Calico, even if no pod is there yet.
+    """
     found = list(workloads)
+    names = {str(one["metadata"]["name"]) for one in found}
+    if settings.install != "operator" and (installation is not None or "tigera-operator" in names):
+        what = "an Installation" if installation is not None else "the tigera-operator"
+        yield (
+            f"{what} is there: Calico's operator makes Calico in this cluster and would fight with"
+            " a manifest; set calico.install to 'operator'"
+        )
     by_canal = settings.install == "canal"
     yield from cni_guard.workloads(found, "Canal" if by_canal else "Calico")
     for one in found:
