@@ -238,6 +238,27 @@ def test_addresses_become_annotations_of_the_nodes(world: Flannel) -> None:
     assert "annotations" not in world.cluster.objects["Node", "", "@fake/w2"]["metadata"]
 
 
+def test_an_annotation_that_nobody_names_and_an_address_that_nobody_has(world: Flannel) -> None:
+    key = "flannel.alpha.coreos.com/public-ip-overwrite"
+    meta = world.cluster.objects["Node", "", "@fake/w1"]["metadata"]
+    meta["annotations"] = {key: "203.0.113.7", "flannel.alpha.coreos.com/public-ip": "192.0.2.1"}
+    with pytest.raises(ClusterError, match=r"public-ip-overwrite = '203\.0\.113\.7', which the"):
+        install()
+    assert install({"public_ips": {"@fake/w1": "203.0.113.7"}}).failed == set()
+    del meta["annotations"]
+    own: dict[str, dict[str, object]] = {}
+    for number, name in enumerate(NAMES, 1):
+        address = f"192.0.2.{number}"
+        own[name] = {"network": {**NETWORK, "address": address}}
+        link = {"ifname": "eth0", "mtu": 1500, "addr_info": [{"local": address}]}
+        world.readings[name] = {"devices": [json.dumps([link])]}
+    world.readings["@fake/w2"] = {}
+    world.cluster.calls.clear()
+    data: dict[str, object] = {"flannel": {"by_node_address": True}}
+    assert run_on(list(NAMES), deploy.install, data, own).failed == set(NAMES)
+    assert world.cluster.writes == []
+
+
 def test_a_node_without_a_block_is_refused(world: Flannel) -> None:
     world.cluster.objects["Node", "", "@fake/w1"]["spec"] = {}
     with pytest.raises(ClusterError, match=r"no block of 10\.244\.0\.0/16; start kube-controller"):

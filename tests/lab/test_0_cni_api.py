@@ -186,6 +186,10 @@ def test_annotations_of_nodes_come_and_the_rest_of_a_node_stays(
     key = "flannel.alpha.coreos.com/public-ip-overwrite"
     assert found["metadata"]["annotations"][key] == "203.0.113.7"
     assert found["spec"] == before["spec"]
+    # it outlives flannel, and a run that does not name it is refused
+    with pytest.raises(ClusterError, match="does not name; name it in flannel"):
+        install_flannel()
+    api.merge(NODE, "w1", {"metadata": {"annotations": {key: None}}})
 
 
 # -- Calico: definitions of our own, or upstream's where this computer has them

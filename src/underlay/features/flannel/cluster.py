@@ -11,7 +11,7 @@ from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
 from underlay.features.cni_job import CniRun, Job
 from underlay.features.cni_run import OncePerRun, stop
-from underlay.features.flannel import guard, plan
+from underlay.features.flannel import addresses, guard, plan
 from underlay.features.flannel.settings import Flannel
 from underlay.features.kube_proxy.settings import KubeProxy
 from underlay.features.preflight.settings import Preflight
@@ -28,12 +28,14 @@ class Side:
     """The cluster's side of one run.
 
     plan: of addresses and sizes; job: what to change; addresses: host -> its own address;
-    beneath: host -> bytes of a packet that its interface must carry; pods: address -> name.
+    annotations: host -> those of its Node; beneath: host -> bytes of a packet that its interface
+    must carry; pods: address -> name.
     """
 
     plan: Plan
     job: Job
     addresses: dict[str, str]
+    annotations: dict[str, dict[str, str]]
     beneath: dict[str, int]
     pods: dict[str, str]
 
@@ -57,12 +59,15 @@ def read(fleet: Fleet, api: Api) -> Side:
     live = api.find(CONFIG_MAP, plan.CONFIG_MAP, plan.NAMESPACE)
     workloads = [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)]
     refusals += guard.cluster_refusals(net_conf.wanted(settings, planned), live, workloads)
-    addresses = {host.name: address_plan.address_of(host) for host in hosts}
     wanted = plan.objects(settings, planned)
+    annotated = {host.name: addresses.of_node(host) for host in hosts}
     for host, node in names.items():
-        own = plan.node_object(node, addresses[host], settings, settings.public_ips.get(host))
-        if own is not None and node in nodes:
-            wanted.append(own)
+        if node not in nodes:
+            continue
+        live = nodes[node]["metadata"].get("annotations") or {}
+        refusals += addresses.refusals(node, live, annotated[host])
+        own = plan.node_object(node, annotated[host])
+        wanted += [own] if own else []
     stop("flannel", refusals)
     compared = cluster_objects.compare(api, wanted, settings.take_over)
     stop("flannel", compared.refusals)
@@ -73,7 +78,8 @@ def read(fleet: Fleet, api: Api) -> Side:
             waits_for=((DAEMON_SET, plan.DAEMON_SET, plan.NAMESPACE),), wait_s=settings.wait_s,
             backup=first.section(Preflight).backup, hold_s=HOLD,
         ),
-        addresses=addresses,
+        addresses={host.name: address_plan.address_of(host) for host in hosts},
+        annotations=annotated,
         beneath={place.name: beneath(place)[-1].mtu for place in address_plan.places(fleet)},
         pods={
             str(pod["status"]["podIP"]): f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"

@@ -9,7 +9,7 @@ from underlay.cluster.of_run import api_of
 from underlay.errors import ClusterError
 from underlay.facts.cni import Cni, CniNode
 from underlay.features import cni_guard, cni_run, net_conf
-from underlay.features.flannel import guard, rules
+from underlay.features.flannel import addresses, guard, rules
 from underlay.features.flannel.cluster import Side, side_of
 from underlay.features.flannel.settings import Flannel
 from underlay.features.fleet import fleet_of, load
@@ -34,6 +34,7 @@ def install() -> None:
     found = _read(settings, side, devices[0].name if devices else "")
     problems = [
         *guard.node_refusals(found, settings, load(host, Network)),
+        *addresses.not_there(side.annotations[host.name], found.addresses),
         *cni_guard.too_small(found, side.addresses[host.name], side.beneath[host.name]),
     ]
     old = cni_guard.old_pods(found, side.plan.pod_mtu)
