@@ -214,7 +214,7 @@ def test_safe_changes_are_made(world: Calico) -> None:
          "blockSize is 26 and would become 24"),
         ({"pools": {"other": {"cidr": "10.244.0.0/16"}}}, {}, "is called 'other' in calico.pools"),
         ({}, {"bgp": True}, "bgp is Disabled and would become Enabled"),
-        ({"dataplane": "nftables"}, {}, "linuxDataplane is Iptables and would become Nftables"),
+        ({"dataplane": "nftables", "version": "v3.31.7"}, {}, "linuxDataplane is Iptables and"),
         ({"version": "v3.31.7"}, {}, "Calico does not go back"),
         ({"install": "manifest", "version": "v3.32.1", "sums": {}}, {}, "by the operator"),
     ],
@@ -255,6 +255,28 @@ def test_kube_proxy_in_nftables_needs_calico_in_nftables(world: Calico) -> None:
     # not said: it follows kube-proxy
     assert world.install().failed == set()
     assert world.installation["linuxDataplane"] == "Nftables"
+
+
+def test_calico_goes_to_nftables_before_kube_proxy_and_back_after_it(world: Calico) -> None:
+    key = ("ConfigMap", "kube-system", "kube-proxy")
+    proxy = {
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+        "data": {"config.conf": "mode: iptables\n"},
+    }  # fmt: skip
+    world.cluster.put(proxy)
+    assert world.install().failed == set()
+    assert world.installation["linuxDataplane"] == "Iptables"
+    assert world.install({"dataplane": "nftables"}).failed == set()
+    assert world.installation["linuxDataplane"] == "Nftables"
+    # kube-proxy goes there, and back
+    world.cluster.objects[key]["data"]["config.conf"] = "mode: nftables\n"
+    assert world.install().operations == 0
+    with pytest.raises(ClusterError, match="kube-proxy's mode is nftables"):
+        world.install({"dataplane": "iptables"})
+    world.cluster.objects[key]["data"]["config.conf"] = "mode: iptables\n"
+    assert world.install().failed == set()
+    assert world.installation["linuxDataplane"] == "Iptables"
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,8 @@ V4 = "10.244.0.0/16"
         ({"pools": {"a": {"cidr": V4, "encapsulation": "vxlan"}}},
          {"encapsulation": "none", "bgp": True}, "takes more of a packet than none"),
         ({"version": "v3.30.3"}, {}, "calico.sums.operator-crds.yaml: no sha256 for v3.30.3"),
-        ({"dataplane": "nftables"}, {}, "calico.dataplane: kube_proxy.mode is iptables"),
+        ({"dataplane": "nftables", "version": "v3.31.7"}, {},
+         "calico.dataplane: kube_proxy.mode is iptables"),
         ({}, {}, "calico.felix.vxlanPort: the overlay wg0 listens there (got 4789)"),
     ],
 )  # fmt: skip
@@ -309,7 +310,7 @@ def test_the_plain_manifest_has_the_values_of_the_plan(bgp: bool) -> None:
     assert values["CALICO_IPV4POOL_VXLAN"] == ("Never" if bgp else "Always")
     assert values["CALICO_IPV4POOL_CIDR"] == V4
     assert values["IP_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
-    assert values["FELIX_NFTABLESMODE"] == "Enabled"
+    assert values["FELIX_NFTABLESMODE"] == "Auto"
     assert ("-bird-live" in container["livenessProbe"]["exec"]["command"]) is bgp
 
 
@@ -393,6 +394,44 @@ def test_a_status_of_the_operator_is_what_its_definition_says(version: str) -> N
     conditions = status["properties"]["conditions"]["items"]["properties"]
     said = _status(Available=(True, 3))["status"]["conditions"][0]
     assert set(said) <= set(conditions)
+
+
+@pytest.mark.parametrize(
+    ("version", "dataplane", "mode", "wanted"),
+    [
+        ("v3.32.1", None, "iptables", "Auto"),
+        ("v3.32.1", None, "nftables", "Auto"),
+        ("v3.32.1", "nftables", "iptables", "Auto"),
+        ("v3.32.1", "iptables", "iptables", "Disabled"),
+        ("v3.31.7", None, "iptables", "Disabled"),
+        ("v3.31.7", None, "nftables", "Enabled"),
+    ],
+)
+def test_felix_of_a_manifest_follows_kube_proxy_where_it_can(
+    version: str, dataplane: Literal["iptables", "nftables"] | None, mode: str, wanted: str
+) -> None:
+    settings = Calico(install="manifest", version=version, dataplane=dataplane)
+    assert plan.felix_nftables(settings, mode) == wanted
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "follows", "refused"),
+    [
+        ("Iptables", "Nftables", True, False),
+        ("Nftables", "Iptables", True, False),
+        ("Iptables", "Nftables", False, True),
+        ("BPF", "Nftables", True, True),
+        ("Iptables", "Iptables", False, False),
+    ],
+)
+def test_the_data_plane_changes_only_where_felix_follows(
+    now: str, then: str, follows: bool, refused: bool
+) -> None:
+    live, wanted = (
+        {"spec": {"calicoNetwork": {"bgp": "Disabled", "linuxDataplane": name}}}
+        for name in (now, then)
+    )
+    assert bool(list(guard.installation_refusals(wanted, live, follows=follows))) is refused
 
 
 # -- canal

@@ -82,7 +82,9 @@ def read(fleet: Fleet, api: Api) -> Side:
             else guard.pool_refusals(wanted, pools)
         ),
         *_own_refusals(api, settings, planned, installation),
-        *guard.proxy_refusals(plan.dataplane(settings, mode or named), mode),
+        *guard.proxy_refusals(
+            plan.dataplane(settings, mode or named), mode, follows=plan.follows_proxy(settings)
+        ),
     ]
     stop("Calico", refusals)
     by_operator = settings.install == "operator"
@@ -164,7 +166,9 @@ def _installed(api: Api) -> Object | None:
 def _own_refusals(api: Api, settings: Calico, planned: Plan, installation: Object) -> Iterator[str]:
     """What the way of installing cannot change: an Installation, or a manifest's ConfigMap."""
     if settings.install == "operator":
-        yield from guard.installation_refusals(installation, _installed(api))
+        yield from guard.installation_refusals(
+            installation, _installed(api), follows=plan.follows_proxy(settings)
+        )
     elif settings.install == "manifest":
         live = api.find(CONFIG_MAP, plain.CONFIG_MAP, plain.NAMESPACE)
         yield from guard.config_refusals(planned.network.bgp, live)

@@ -25,7 +25,8 @@ RULES_SINCE = 25
 #: Fields of Installation.spec.calicoNetwork that Calico cannot change under running pods.
 _FIXED = {
     "bgp": "routes of running pods would go",
-    "linuxDataplane": "change it together with kube-proxy's mode, in a maintenance window",
+    "linuxDataplane": "with v3.32 it may change before kube-proxy's mode, which Felix then follows;"
+    " else change both in a maintenance window",
 }
 
 
@@ -70,13 +71,15 @@ def _unknown(where: str, spec: Object, wanted: Sequence[WantedPool]) -> Iterator
         yield f"{where}: is not in the plan; name it in calico.pools, or disable it first"
 
 
-def installation_refusals(wanted: Object, live: Object | None) -> Iterator[str]:
-    """live: the Installation `default`."""
+def installation_refusals(wanted: Object, live: Object | None, *, follows: bool) -> Iterator[str]:
+    """live: the Installation `default`; follows: Felix goes by kube-proxy on each node."""
     if live is None:
         return
     now = live.get("spec", {}).get("calicoNetwork") or {}
     then = wanted["spec"]["calicoNetwork"]
     for key, why in _FIXED.items():
+        if follows and {now.get(key), then[key]} <= {"Iptables", "Nftables"}:
+            continue
         if key in now and now[key] != then[key]:
             yield f"Installation default: {key} is {now[key]} and would become {then[key]}; {why}"
 
@@ -125,7 +128,7 @@ def install_refusals(
                 " to 'operator'"
             )
         running = _version(one)
-        if running and running > _numbers(settings.version):
+        if running and running > plan.numbers(settings.version):
             told = ".".join(map(str, running))
             yield (
                 f"Calico v{told} runs and {settings.version} is older; Calico does not go back, set"
@@ -138,12 +141,8 @@ def _version(found: Object) -> tuple[int, ...]:
     for one in containers:
         match = re.search(r":v(\d+\.\d+\.\d+)", str(one.get("image", "")))
         if match:
-            return _numbers(match[1])
+            return plan.numbers(match[1])
     return ()
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.removeprefix("v").split(".")))
 
 
 def server_refusals(found: Iterable[Object], version: str) -> Iterator[str]:
@@ -164,8 +163,13 @@ def _has_rules(found: object) -> bool:
     return isinstance(found, list) and any(map(_has_rules, found))
 
 
-def proxy_refusals(wanted: str, mode: str) -> Iterator[str]:
-    """wanted: the data plane; mode: what the live ConfigMap of kube-proxy says, "" without one."""
+def proxy_refusals(wanted: str, mode: str, *, follows: bool) -> Iterator[str]:
+    """wanted: the data plane; mode: what the live ConfigMap of kube-proxy says, "" without one.
+
+    follows: Felix with nftables goes by kube-proxy on each node, so it may come first.
+    """
+    if follows and wanted == "nftables":
+        return
     if mode and (mode == "nftables") != (wanted == "nftables"):
         do = "nftables" if mode == "nftables" else "iptables"
         yield (

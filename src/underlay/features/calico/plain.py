@@ -30,9 +30,7 @@ def environment(settings: Calico, planned: Plan, proxy_mode: str) -> dict[str, s
     found = {
         "CLUSTER_TYPE": "k8s,bgp" if section.bgp else "k8s",
         "IP_AUTODETECTION_METHOD": _method(method),
-        "FELIX_NFTABLESMODE": (
-            "Enabled" if plan.dataplane(settings, proxy_mode) == "nftables" else "Disabled"
-        ),
+        "FELIX_NFTABLESMODE": plan.felix_nftables(settings, proxy_mode),
     }
     seen: set[bool] = set()
     for pool in plan.pools(settings, section):

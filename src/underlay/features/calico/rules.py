@@ -138,6 +138,8 @@ def _rules_of_one_kind(host: HostSettings) -> Iterator[Problem]:
     if not host.names(KubeProxy) or settings.dataplane is None:
         return
     mode = host.section(KubeProxy).mode
+    if plan.follows_proxy(settings) and settings.dataplane == "nftables":
+        return
     if (mode == "nftables") != (settings.dataplane == "nftables"):
         yield Problem(
             host.name, "calico.dataplane", f"kube_proxy.mode is {mode}", shown(settings.dataplane),
