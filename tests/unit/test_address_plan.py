@@ -77,7 +77,8 @@ def refused(found: Fleet) -> str:
 def test_the_tables(
     cni: str, encapsulation: str, underlay: int, pods: int, told: int | None
 ) -> None:
-    found = plan(fleet({**BASE, "cni": cni, "encapsulation": encapsulation, "mtu": underlay}))
+    words = {**BASE, "cni": cni, "encapsulation": encapsulation, "mtu": underlay}
+    found = plan(fleet({**words, "bgp": cni == "calico"}))
     assert found.pod_mtu == pods
     assert (found.value[1] if found.value else None) == told
 
@@ -110,7 +111,10 @@ def test_an_ipv6_underlay_costs_twenty_more(cni: str, encapsulation: str, pods: 
 def test_pods_of_both_families_have_room_for_the_larger_header(
     cni: str, encapsulation: str, pods: int, told: int | None
 ) -> None:
-    network = {**BASE, "cni": cni, "encapsulation": encapsulation, "pod_cidr_v6": "fd00::/56"}
+    network = {
+        **BASE, "cni": cni, "encapsulation": encapsulation, "pod_cidr_v6": "fd00::/56",
+        "bgp": cni == "calico",
+    }  # fmt: skip
     found = plan(fleet(network))
     assert found.pod_mtu == pods
     assert (found.value[1] if found.value else None) == told
@@ -182,6 +186,12 @@ def test_nothing_said_of_the_path_is_told() -> None:
         ({"transport": "wg0", "encapsulation": "none"}, OVERLAY, {},
          "wg0 drops packets of pods that are not encapsulated"),
         ({"pod_cidr": "10.200.0.0/16"}, OVERLAY, {}, "overlay wg0 10.200.0.0/24"),
+        ({"cni": "calico", "encapsulation": "none"}, None, {}, "none needs the routes that BGP"),
+        ({"cni": "calico", "encapsulation": "ipip"}, None, {}, "ipip needs the routes that BGP"),
+        ({"encapsulation": "none", "node_cidr": "192.0.2.0/24"}, None,
+         {"w2": {"node_cidr": "198.51.100.0/24"}},
+         "w2: network.node_cidr: host-gw needs one link for all nodes, and cp1 is in 192.0.2.0/24"),
+        ({"mtu": 1279}, None, {"w1": {"address": "2001:db8::1"}}, "w1: network.mtu: nodes talk"),
         ({"mtu": 1340, "pod_cidr_v6": "fd00::/56"}, None, {},
          "leaves pods less than 1280 (underlay 1340 -> vxlan 1270 (-70))"),
         ({"pod_cidr_v6": "10.8.0.0/16"}, None, {}, "network.pod_cidr_v6: is not IPv6"),

@@ -23,7 +23,7 @@ from underlay.addressing.chain import (
 )
 from underlay.addressing.mtu import IPV4_MINIMUM, IPV6_MINIMUM
 from underlay.addressing.overlap import Named, clashes, network
-from underlay.features import address_families
+from underlay.features import address_families, address_routes
 from underlay.features.wireguard import plan as wireguard
 from underlay.features.wireguard.settings import WireGuard
 from underlay.settings import Fleet, Problem, shown
@@ -91,6 +91,7 @@ def problems(fleet: Fleet) -> Iterator[Problem]:
     yield from _transports(hosts)
     yield from _networks(hosts)
     yield from address_families.problems(hosts)
+    yield from address_routes.problems(hosts, places(fleet))
     yield from _sizes(fleet, first)
     if first.pod_cidr and first.cni != "none":
         for text in shortfalls(

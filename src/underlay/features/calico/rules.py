@@ -40,7 +40,7 @@ def problems(fleet: Fleet) -> Iterator[Problem]:
         yield from _sums(first, len(hosts))
         yield from net_conf.ports(hosts)
         return
-    yield from _network(first)
+    yield from cni_rules.of_network(first, "Calico", Calico, cni="calico")
     yield from _pools(first)
     yield from _sums(first, len(hosts))
     yield from _rules_of_one_kind(first)
@@ -60,17 +60,6 @@ def files(settings: Calico, section: Network, nodes: int) -> tuple[str, ...]:
 def sums(settings: Calico) -> dict[str, str]:
     """File -> sha256: what underlay knows, and what the inventory says."""
     return {**SUMS.get(settings.version, {}), **settings.sums}
-
-
-def _network(host: HostSettings) -> Iterator[Problem]:
-    section = host.section(Network)
-    yield from cni_rules.of_network(host, "Calico", Calico, cni="calico")
-    routed = section.encapsulation == "none" or section.encapsulation.startswith("ipip")
-    if routed and not section.bgp:
-        yield Problem(
-            host.name, "network.bgp", f"{section.encapsulation} needs the routes that BGP brings",
-            shown(section.bgp), "set it to True, or use vxlan",
-        )  # fmt: skip
 
 
 def _pools(host: HostSettings) -> Iterator[Problem]:
