@@ -56,7 +56,8 @@ OWN: dict[str, Schema] = {
     "FelixConfiguration": _closed(
         iptablesRefreshInterval={"type": "string", "pattern": "^([0-9]+(ms|s|m|h))*$"},
         chainInsertMode=_one_of("Insert", "Append"), ipForwarding=_SWITCH, vxlanVNI=_INT,
-        removeExternalRoutes=_BOOL, wireguardEnabled=_BOOL, prometheusMetricsEnabled=_BOOL,
+        removeExternalRoutes=_BOOL, wireguardEnabled=_BOOL, wireguardEnabledV6=_BOOL,
+        prometheusMetricsEnabled=_BOOL,
         prometheusMetricsPort=_INT,
     ),
     "IPPool": _closed(

@@ -27,3 +27,14 @@ def test_a_plan_that_cannot_work(project: Project) -> None:
     assert "use at most 1450" in done.stderr
     assert "pod_cidr 10.0.0.0/8" in done.stderr
     assert done.stdout == ""
+
+
+def test_what_cannot_be_installed_is_no_plan(project: Project) -> None:
+    pools = {"a": {"cidr": "10.9.0.0/16"}, "b": {"cidr": "10.244.0.0/16", "block_size": 33}}
+    words = network(cni="calico", pod_cidr="10.244.0.0/16", encapsulation="none")
+    done = project.underlay(
+        "plan", "inventory.py", *words, "--data", f"calico={json.dumps({'pools': pools})}"
+    )
+    assert done.returncode == 2
+    for text in ("pools.a.cidr: outside of", "pools.b.block_size: no block", "routes that BGP"):
+        assert done.stderr.count(text) == 1

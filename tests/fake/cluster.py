@@ -6,11 +6,12 @@ Server-side apply as the real one does it, for fields of mappings: a list counts
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from underlay.cluster.objects import Kind, kind_of
+from underlay.cluster.objects import KINDS, Kind, kind_of
 from underlay.errors import ClusterError, ConflictError, MissingError
 
 Object = dict[str, Any]
@@ -81,6 +82,15 @@ class Cluster:
         """All objects of a kind."""
         self.calls.append(f"get {kind.plural}")
         return [copy.deepcopy(o) for key, o in self.objects.items() if key[0] == kind.name]
+
+    def request(self, method: str, path: str, **_: object) -> tuple[int, str]:
+        """All objects of a kind as the server writes them; of one that has none, nothing."""
+        for kind in KINDS:
+            items = [o for key, o in self.objects.items() if key[0] == kind.name]
+            if kind.path() == path and items:
+                found = {"apiVersion": kind.version, "kind": f"{kind.name}List", "items": items}
+                return 200, json.dumps(found)
+        return 404, ""
 
     def apply(
         self, found: Object, *, manager: str = "underlay", dry_run: bool = False, force: bool = True

@@ -27,12 +27,13 @@ READY = {
 @dataclass
 class World:
     """readings: host -> reading -> lines, in place of `ready`; changed: host -> the script that its
-    device got; backed_up: hosts, in order.
+    device got; scripts: all of them, in order; backed_up: hosts, in order.
     """
 
     readings: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     ready: dict[str, list[str]] = field(default_factory=lambda: dict(READY))
     changed: dict[str, str] = field(default_factory=dict)
+    scripts: dict[str, list[str]] = field(default_factory=dict)
     backed_up: list[str] = field(default_factory=list)
 
     def answer(self, host: str, command: str) -> tuple[bool, CommandOutput]:
@@ -51,6 +52,7 @@ class World:
             return True, _lines([END])
         assert text.startswith("set -e"), text
         self.changed[host] = text
+        self.scripts.setdefault(host, []).append(text)
         return True, _lines([])
 
 

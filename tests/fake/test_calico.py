@@ -15,7 +15,7 @@ from tests.fake.cluster import Cluster
 from tests.fake.cni_world import World
 from tests.fake.world import Clock, Run, run_on
 
-from underlay.errors import ClusterError, ManifestError
+from underlay.errors import ClusterError, ManifestError, MissingError
 from underlay.features.calico import deploy
 from underlay.operations import cluster_objects
 
@@ -49,33 +49,76 @@ DEFINITIONS = [
 ]  # fmt: skip
 
 
+@dataclass
 class Operated(Cluster):
-    """With Calico's operator: an Installation becomes calico-node and its pools."""
+    """With Calico's operator: an Installation becomes calico-node and its pools.
+
+    blind: it does nothing more; degraded: what it complains of; lazy: it leaves pools as they are;
+    seen: the generation it has acted on.
+    """
+
+    blind: bool = False
+    degraded: str = ""
+    lazy: bool = False
+    seen: int = 0
 
     def apply(self, found: dict[str, Any], **options: Any) -> dict[str, Any]:
         """Apply, and act on it."""
         result = super().apply(found, **options)
         if found["kind"] == "Installation" and not options.get("dry_run"):
-            self.put(
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "calico-system"}}
-            )
-            for kind, name in (
-                ("DaemonSet", "calico-node"),
-                ("Deployment", "calico-kube-controllers"),
-            ):
-                self.put(_workload(kind, name, "calico-system", "quay.io/calico/node:v3.32.1"))
-            for pool in found["spec"]["calicoNetwork"]["ipPools"]:
-                spec = {
-                    "cidr": pool["cidr"], "blockSize": pool["blockSize"], "ipipMode": "Never",
-                    "vxlanMode": "Always", "natOutgoing": pool["natOutgoing"] == "Enabled",
-                }  # fmt: skip
-                self.put(
-                    {
-                        "apiVersion": "projectcalico.org/v3", "kind": "IPPool",
-                        "metadata": {"name": pool["name"]}, "spec": spec,
-                    }
-                )  # fmt: skip
+            self._operate()
         return result
+
+    def replace(self, kind: Any, found: dict[str, Any]) -> dict[str, Any]:
+        """Replace, and act on it."""
+        result = super().replace(kind, found)
+        if kind.name == "Installation":
+            self._operate()
+        return result
+
+    def find(self, kind: Any, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """With what the operator says of itself."""
+        of = self.objects.get(("Installation", "", "default"))
+        if kind.name != "TigeraStatus":
+            return super().find(kind, name, namespace)
+        if of is None:
+            return None
+        states = {"Available": not self.degraded, "Degraded": bool(self.degraded)}
+        seen = self.seen if name != "apiserver" else 1
+        return {
+            "status": {
+                "conditions": [
+                    {"type": kind, "status": str(on), "observedGeneration": seen,
+                     "reason": "PodFailure", "message": self.degraded}
+                    for kind, on in states.items()
+                ]
+            }
+        }  # fmt: skip
+
+    def _operate(self) -> None:
+        """What the operator makes of the Installation."""
+        found = self.objects["Installation", "", "default"]
+        found["metadata"]["generation"] = found["metadata"].get("generation", 0) + 1
+        if self.blind:
+            return
+        self.seen = found["metadata"]["generation"]
+        self.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "calico-system"}})
+        for kind, name in (
+            ("DaemonSet", "calico-node"),
+            ("Deployment", "calico-kube-controllers"),
+        ):
+            self.put(_workload(kind, name, "calico-system", "quay.io/calico/node:v3.32.1"))
+        for pool in [] if self.lazy else found["spec"]["calicoNetwork"]["ipPools"]:
+            spec = {
+                "cidr": pool["cidr"], "blockSize": pool["blockSize"], "ipipMode": "Never",
+                "vxlanMode": "Always", "natOutgoing": pool["natOutgoing"] == "Enabled",
+            }  # fmt: skip
+            self.put(
+                {
+                    "apiVersion": "projectcalico.org/v3", "kind": "IPPool",
+                    "metadata": {"name": pool["name"]}, "spec": spec,
+                }
+            )  # fmt: skip
 
     def delete(self, kind: Any, name: str, namespace: str | None = None, *, uid: str = "") -> None:
         """What the operator made goes with the Installation."""
@@ -93,6 +136,7 @@ class Calico(World):
     folder: Path = Path()
     cluster: Operated = field(default_factory=Operated)
     sums: dict[str, str] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
 
     def file(self, name: str, found: list[dict[str, Any]]) -> None:
         """Put a manifest into the folder, and pin its sum."""
@@ -125,7 +169,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calico:
         FakeConnector, "_lookup_response", lambda self, text: found.answer(self.host.name, text)
     )
     monkeypatch.setattr(deploy, "api_of", lambda state, settings: found.cluster)
-    monkeypatch.setattr(cluster_objects, "time", Clock())
+    monkeypatch.setattr(cluster_objects, "time", found.clock)
     monkeypatch.chdir(tmp_path)
     return found
 
@@ -170,7 +214,7 @@ def test_safe_changes_are_made(world: Calico) -> None:
          "blockSize is 26 and would become 24"),
         ({"pools": {"other": {"cidr": "10.244.0.0/16"}}}, {}, "is called 'other' in calico.pools"),
         ({}, {"bgp": True}, "bgp is Disabled and would become Enabled"),
-        ({"dataplane": "nftables"}, {}, "linuxDataplane is Iptables and would become Nftables"),
+        ({"dataplane": "nftables", "version": "v3.31.7"}, {}, "linuxDataplane is Iptables and"),
         ({"version": "v3.31.7"}, {}, "Calico does not go back"),
         ({"install": "manifest", "version": "v3.32.1", "sums": {}}, {}, "by the operator"),
     ],
@@ -211,6 +255,28 @@ def test_kube_proxy_in_nftables_needs_calico_in_nftables(world: Calico) -> None:
     # not said: it follows kube-proxy
     assert world.install().failed == set()
     assert world.installation["linuxDataplane"] == "Nftables"
+
+
+def test_calico_goes_to_nftables_before_kube_proxy_and_back_after_it(world: Calico) -> None:
+    key = ("ConfigMap", "kube-system", "kube-proxy")
+    proxy = {
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+        "data": {"config.conf": "mode: iptables\n"},
+    }  # fmt: skip
+    world.cluster.put(proxy)
+    assert world.install().failed == set()
+    assert world.installation["linuxDataplane"] == "Iptables"
+    assert world.install({"dataplane": "nftables"}).failed == set()
+    assert world.installation["linuxDataplane"] == "Nftables"
+    # kube-proxy goes there, and back
+    world.cluster.objects[key]["data"]["config.conf"] = "mode: nftables\n"
+    assert world.install().operations == 0
+    with pytest.raises(ClusterError, match="kube-proxy's mode is nftables"):
+        world.install({"dataplane": "iptables"})
+    world.cluster.objects[key]["data"]["config.conf"] = "mode: iptables\n"
+    assert world.install().failed == set()
+    assert world.installation["linuxDataplane"] == "Iptables"
 
 
 @pytest.mark.parametrize(
@@ -254,6 +320,90 @@ def test_pods_that_do_not_come_up_take_a_change_back(world: Calico) -> None:
     assert world.installation["mtu"] == before
 
 
+NO_NAT = {"pools": {"default-ipv4-ippool": {"cidr": "10.244.0.0/16", "nat_outgoing": False}}}
+
+
+def test_an_operator_that_does_not_take_a_change_up_is_not_believed(
+    world: Calico, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert world.install().failed == set()
+    world.cluster.blind = True
+    # the pods of before run on and look ready
+    assert world.install(mtu=1400).failed == set(NAMES)
+    assert world.installation["mtu"] == 1450
+    text = caplog.text
+    assert "has not taken the change up: it has seen 1 of 2 generations" in text
+    assert "every object is as it was before, but its pods are not" in text
+
+
+def test_an_operator_that_is_degraded_takes_a_change_back_and_is_quoted(
+    world: Calico, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert world.install().failed == set()
+    found = world.cluster
+
+    def ready(_: object) -> bool:
+        found.degraded = "no image" if world.installation["mtu"] == 1350 else ""
+        return True
+
+    found.ready = ready
+    assert world.install(mtu=1400).failed == set(NAMES)
+    assert world.installation["mtu"] == 1450
+    text = caplog.text
+    assert "(TigeraStatus calico) is Degraded: PodFailure: no image; everything is as it" in text
+
+
+def test_a_pool_that_the_operator_leaves_as_it_is_is_no_success(world: Calico) -> None:
+    assert world.install().failed == set()
+    world.cluster.lazy = True
+    assert world.install(NO_NAT).failed == set(NAMES)
+    assert world.installation["ipPools"][0]["natOutgoing"] == "Enabled"
+    world.cluster.lazy = False
+    assert world.install(NO_NAT).failed == set()
+
+
+@pytest.mark.parametrize(("after_s", "failed"), [(40.0, set(NAMES)), (1000.0, set())])
+def test_felix_that_fails_a_while_after_its_change_takes_it_back(
+    world: Calico, after_s: float, failed: set[str]
+) -> None:
+    assert world.install().failed == set()
+    key = ("FelixConfiguration", "", "default")
+    began: list[float] = []
+
+    def ready(found: dict[str, Any]) -> bool:
+        """No pod is made anew; they only stop to be ready."""
+        if key not in world.cluster.objects:
+            return True
+        began.append(world.clock.now)
+        return world.clock.now - began[0] < after_s
+
+    world.cluster.ready = ready
+    assert world.install({"felix": {"netlinkTimeout": "1s"}}).failed == failed
+    assert (key in world.cluster.objects) is not bool(failed)
+
+
+def test_nobody_waits_and_felix_is_applied_when_it_is_served(
+    world: Calico, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = False
+    apply = world.cluster.apply
+
+    def only_served(found: dict[str, Any], **options: Any) -> dict[str, Any]:
+        if found["kind"] == "FelixConfiguration" and not served:
+            raise MissingError("FelixConfiguration: not served")
+        return apply(found, **options)
+
+    monkeypatch.setattr(world.cluster, "apply", only_served)
+    world.cluster.ready = lambda found: False
+    words = {"wait_s": 0, "felix": {"netlinkTimeout": "1s"}}
+    assert world.install(words).failed == set()
+    assert "FelixConfiguration default: left out, because calico" in caplog.text
+    served = True
+    assert world.install(words).failed == set()
+    assert ("FelixConfiguration", "", "default") in world.cluster.objects
+    assert world.install(words).operations == 0
+
+
 def test_images_come_from_a_mirror(world: Calico) -> None:
     assert world.install({"registry": "mirror.example/calico"}).failed == set()
     found = world.cluster.objects["Deployment", "tigera-operator", "tigera-operator"]
@@ -262,6 +412,52 @@ def test_images_come_from_a_mirror(world: Calico) -> None:
     )
     spec = world.cluster.objects["Installation", "", "default"]["spec"]
     assert spec["registry"] == "mirror.example/calico/"
+
+
+# -- the plain manifest
+
+MANIFEST = [
+    {
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "calico-config", "namespace": "kube-system"},
+        "data": {"calico_backend": "bird", "veth_mtu": "0", "cni_network_config": "{}"},
+    },
+    {
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "calico-node", "namespace": "kube-system"},
+        "spec": {"template": {"metadata": {}, "spec": {"containers": [{
+            "name": "calico-node", "image": "quay.io/calico/node:v3.32.1", "env": [],
+            "livenessProbe": {"exec": {"command": ["calico-node", "-bird-live"]}},
+            "readinessProbe": {"exec": {"command": ["calico-node", "-bird-ready"]}},
+        }]}}},
+    },
+    _workload("Deployment", "calico-kube-controllers", "kube-system", "quay.io/calico/x:v3.32.1"),
+]  # fmt: skip
+
+
+def test_a_manifest_then_nothing_then_bgp_is_refused_and_so_is_the_operator(world: Calico) -> None:
+    world.file("calico.yaml", MANIFEST)
+    world.cluster.put(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+    )
+    words = {"install": "manifest"}
+    assert world.install(words).failed == set()
+    assert world.install(words).operations == 0
+    before = world.cluster.state()
+    with pytest.raises(ClusterError, match="calico_backend is vxlan and would become bird"):
+        world.install(words, bgp=True)
+    with pytest.raises(ClusterError, match="from a plain manifest; set"):
+        world.install()
+    assert world.cluster.state() == before
+
+
+def test_an_installation_without_pods_yet_is_not_overrun_by_a_manifest(world: Calico) -> None:
+    world.file("calico.yaml", MANIFEST)
+    found = {"apiVersion": "operator.tigera.io/v1", "kind": "Installation"}
+    world.cluster.put({**found, "metadata": {"name": "default"}, "spec": {}})
+    with pytest.raises(ClusterError, match="an Installation is there: Calico's operator"):
+        world.install({"install": "manifest"})
+    assert world.cluster.writes == []
 
 
 # -- canal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,22 @@ from tests.fake.cni_world import World
 from tests.fake.world import Clock, Run, run_on
 
 from underlay.errors import ClusterError
+from underlay.features import cni_change
 from underlay.features.flannel import deploy
+from underlay.features.preflight.backup import read_backup
+from underlay.features.preflight.copying import take
+from underlay.features.preflight.scene import Backup
 from underlay.operations import cluster_objects
 
 NAMES = ("@fake/cp1", "@fake/w1", "@fake/w2")
 NETWORK: dict[str, Any] = {"cni": "flannel", "pod_cidr": "10.244.0.0/16", "mtu": 1500}
 
 
-def _device(mtu: int) -> list[str]:
-    return [json.dumps([{"ifname": "flannel.1", "mtu": mtu, "txqlen": 1000, "addr_info": []}])]
+def _device(mtu: int, *names: str) -> list[str]:
+    return [
+        json.dumps([{"ifname": name, "mtu": mtu, "txqlen": 1000, "addr_info": []}])
+        for name in names or ("flannel.1",)
+    ]
 
 
 @dataclass
@@ -58,6 +66,14 @@ def install(flannel: dict[str, Any] | None = None, **network: Any) -> Run:
     return run_on(list(NAMES), deploy.install, data)
 
 
+def backups(folder: Path) -> list[Backup]:
+    """Those of the runs, as `underlay restore` reads them, in order."""
+    found = sorted(folder.glob("network-backup-flannel-*Z*"), key=lambda one: one.stat().st_mtime)
+    every = [read_backup(str(one)) for one in found]
+    assert [one.problems for one in every if one.taken is None or one.problems] == []
+    return every
+
+
 def net_conf(world: Flannel) -> dict[str, Any]:
     """The live net-conf.json."""
     config = world.cluster.objects["ConfigMap", "kube-flannel", "kube-flannel-cfg"]
@@ -73,7 +89,7 @@ def test_install_then_nothing(world: Flannel, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert net_conf(world)["Backend"] == {"Type": "vxlan", "VNI": 1, "Port": 8472, "MTU": 1500}
     assert set(world.backed_up) == set(NAMES)
-    assert (tmp_path / "network-backup/manifest.json").is_file()
+    assert [len(one.hosts) for one in backups(tmp_path)] == [len(NAMES)]
     world.cluster.calls.clear()
     again = install()
     assert (again.failed, again.operations, world.cluster.writes) == (set(), 0, [])
@@ -100,9 +116,14 @@ def test_a_new_mtu_reaches_the_config_map_and_the_device_and_old_pods_are_told(
     ]
     assert net_conf(world)["Backend"]["MTU"] == 1400
     assert all("ip link set dev flannel.1 mtu 1350" in world.changed[name] for name in NAMES)
-    saved = sorted((tmp_path / "network-backup-objects").iterdir())[-1]
-    kinds = [item["kind"] for item in json.loads(saved.read_text())["items"]]
-    assert kinds == ["ConfigMap", "DaemonSet"]
+    # the same second, or not: each run has its own
+    first, second = backups(tmp_path)
+    assert (first.objects, second.objects) == (1, 2)
+    saved = json.loads((Path(second.path) / "objects.json").read_text())["items"]
+    assert [item["kind"] for item in saved] == ["ConfigMap", "DaemonSet"]
+    assert '"MTU": 1500' in saved[0]["data"]["net-conf.json"]
+    # kubectl takes no object that names its version
+    assert [set(item["metadata"]) for item in saved] == [{"name", "namespace", "labels"}] * 2
 
 
 @pytest.mark.parametrize(
@@ -217,6 +238,27 @@ def test_addresses_become_annotations_of_the_nodes(world: Flannel) -> None:
     assert "annotations" not in world.cluster.objects["Node", "", "@fake/w2"]["metadata"]
 
 
+def test_an_annotation_that_nobody_names_and_an_address_that_nobody_has(world: Flannel) -> None:
+    key = "flannel.alpha.coreos.com/public-ip-overwrite"
+    meta = world.cluster.objects["Node", "", "@fake/w1"]["metadata"]
+    meta["annotations"] = {key: "203.0.113.7", "flannel.alpha.coreos.com/public-ip": "192.0.2.1"}
+    with pytest.raises(ClusterError, match=r"public-ip-overwrite = '203\.0\.113\.7', which the"):
+        install()
+    assert install({"public_ips": {"@fake/w1": "203.0.113.7"}}).failed == set()
+    del meta["annotations"]
+    own: dict[str, dict[str, object]] = {}
+    for number, name in enumerate(NAMES, 1):
+        address = f"192.0.2.{number}"
+        own[name] = {"network": {**NETWORK, "address": address}}
+        link = {"ifname": "eth0", "mtu": 1500, "addr_info": [{"local": address}]}
+        world.readings[name] = {"devices": [json.dumps([link])]}
+    world.readings["@fake/w2"] = {}
+    world.cluster.calls.clear()
+    data: dict[str, object] = {"flannel": {"by_node_address": True}}
+    assert run_on(list(NAMES), deploy.install, data, own).failed == set(NAMES)
+    assert world.cluster.writes == []
+
+
 def test_a_node_without_a_block_is_refused(world: Flannel) -> None:
     world.cluster.objects["Node", "", "@fake/w1"]["spec"] = {}
     with pytest.raises(ClusterError, match=r"no block of 10\.244\.0\.0/16; start kube-controller"):
@@ -238,3 +280,67 @@ def test_the_device_is_tuned_and_stays_so(world: Flannel) -> None:
     assert 'KERNEL=="flannel.1", ATTR{tx_queue_len}="5000"' in text
     assert f'RUN+="/usr/sbin/ethtool -K flannel.1 {off} off"' in text
     assert "udevadm control --reload" in text
+
+
+def test_the_device_of_the_second_family_gets_its_size_and_its_rule(world: Flannel) -> None:
+    for number, name in enumerate(NAMES):
+        blocks = [f"10.244.{number}.0/24", f"fd00:0:0:{number}::/64"]
+        world.cluster.objects["Node", "", name]["spec"] = {"podCIDRs": blocks}
+    six: dict[str, Any] = {"pod_cidr_v6": "fd00::/56"}
+    assert install(**six).failed == set()
+    off = "tx-checksum-ip-generic"
+    world.readings = {
+        name: {"devices": _device(1450, "flannel.1", "flannel-v6.1"), "offload": [f"{off}: on"],
+               "tools": ["/usr/sbin/ethtool", "/usr/bin/udevadm"]}
+        for name in NAMES
+    }  # fmt: skip
+    assert install({"offload": {off: False}}, mtu=1400, **six).failed == set()
+    assert net_conf(world)["Backend"]["MTU"] == 1380
+    for name in NAMES:
+        first, second = world.scripts[name][-2:]
+        assert "ip link set dev flannel.1 mtu 1330" in first
+        assert "ip link set dev flannel-v6.1 mtu 1330" in second
+        assert 'KERNEL=="flannel-v6.1"' in second
+        assert "/etc/udev/rules.d/90-underlay-flannel-v6.rules" in second
+        assert "90-underlay-flannel-v6" not in first
+
+
+def test_two_backups_of_one_second_are_two(
+    world: Flannel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Stopped:
+            return cls(2026, 1, 2, tzinfo=tz)
+
+    monkeypatch.setattr(cni_change, "datetime", Stopped)
+    for mtu in (1500, 1400, 1300):
+        assert install(mtu=mtu).failed == set()
+    names = {Path(one.path).name for one in backups(tmp_path)}
+    stamp = "network-backup-flannel-20260102T000000Z"
+    assert names == {stamp, f"{stamp}-2", f"{stamp}-3"}
+
+
+def test_no_backup_no_change(world: Flannel, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("a file, and no folder")
+    data: dict[str, object] = {
+        "flannel": {}, "network": NETWORK, "preflight": {"backup": "elsewhere/below"},
+    }  # fmt: skip
+    assert run_on(list(NAMES), deploy.install, data).failed == set(NAMES)
+    assert world.cluster.writes == []
+
+
+def test_what_somebody_changed_meanwhile_is_not_overwritten(
+    world: Flannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert install().failed == set()
+    key = ("ConfigMap", "kube-flannel", "kube-flannel-cfg")
+
+    def slow(hosts: Any) -> Any:
+        world.cluster.objects[key]["data"]["cni-conf.json"] = "{}"
+        return take(hosts)
+
+    monkeypatch.setattr("underlay.features.cni_change.take", slow)
+    assert install(mtu=1400).failed == set(NAMES)
+    assert net_conf(world)["Backend"]["MTU"] == 1500
+    assert world.cluster.objects[key]["data"]["cni-conf.json"] == "{}"

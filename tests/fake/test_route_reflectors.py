@@ -13,6 +13,7 @@ from tests.fake.calico import Calico
 from tests.fake.world import Clock, Run, run_on
 
 from underlay.cluster import drain, lease
+from underlay.errors import ClusterError
 from underlay.features.route_reflectors import deploy, proof, status, writes
 from underlay.features.route_reflectors.deploy import reflect
 from underlay.features.route_reflectors.store import STORAGE
@@ -199,6 +200,68 @@ def test_a_route_lost_when_the_mesh_is_off_brings_it_back_first(make: MakeCalico
     assert (world.mesh, world.reflectors) == (True, {})
 
 
+#: Gate -> (the run begins with reflectors, what it is asked for, when sessions are down: of which
+#: nodes, given the mesh and the reflectors of that moment).
+Down = Callable[[bool, set[str]], set[str]]
+OTHERS = {"groups": {"all": {**GROUP, "reflectors": [RR2, RR3]}}, "wait_seconds": 10}
+GATES: dict[str, tuple[bool, dict[str, Any], Down]] = {
+    "mesh beside the reflectors, on the way back": (
+        True, BACK, lambda mesh, reflectors: {"@fake/n4"} if mesh and reflectors else set(),
+    ),
+    "mesh alone, on the way back": (
+        True, BACK, lambda mesh, reflectors: set() if reflectors else {RR1},
+    ),
+    "mesh while reflectors change": (
+        True, OTHERS, lambda mesh, reflectors: {"@fake/n4"} if mesh else set(),
+    ),
+    "old and new reflectors": (
+        True, OTHERS, lambda mesh, reflectors: {RR3} if {RR1, RR3} <= reflectors else set(),
+    ),
+    "what was retired is gone": (
+        True, OTHERS,
+        lambda mesh, reflectors: {RR1} if mesh and reflectors == {RR2, RR3} else set(),
+    ),
+    "reflectors alone": (
+        True, OTHERS,
+        lambda mesh, reflectors: {"@fake/n5"} if not mesh and RR3 in reflectors else set(),
+    ),
+    "sessions with the reflectors": (
+        False, FORWARD, lambda mesh, reflectors: {"@fake/n4"} if reflectors else set(),
+    ),
+    "mesh off": (False, FORWARD, lambda mesh, reflectors: set() if mesh else {"@fake/n4"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_gate_that_does_not_open_gives_back_what_was_there(make: MakeCalico, gate: str) -> None:
+    begun, asked, down = GATES[gate]
+    world = make(6)
+    if begun:
+        assert convert(world).failed == set()
+    before = world.objects_of_bgp
+    real = world.bird
+    shut: list[str] = []
+
+    def bird(name: str) -> tuple[dict[str, bool], set[str]]:
+        sessions, known = real(name)
+        lost = down(world.mesh, set(world.reflectors))
+        if name in lost:
+            shut.append(name)
+            return dict.fromkeys(sessions, False), {name}
+        return sessions, known
+
+    world.bird = bird  # type: ignore[method-assign]
+    assert convert(world, asked).failed == {RR1}
+    assert shut
+    after = world.objects_of_bgp
+    for found in (after, before):
+        found.setdefault("BGPConfiguration default", {"nodeToNodeMeshEnabled": True})
+    assert after == before
+    assert world.events[-1] == "rolled-back"
+    world.bird = real  # type: ignore[method-assign]
+    assert convert(world, asked).failed == set()
+
+
 def test_routes_of_before_prove_nothing_while_bird_is_behind(make: MakeCalico) -> None:
     """The gate after the mesh is off must not pass on what BIRD showed before."""
     world = make(4)
@@ -297,6 +360,55 @@ def test_another_as_number_and_missing_rights_are_refused(make: MakeCalico) -> N
     world.refuse = lambda call: call == "may bgppeers"
     assert convert(world).failed == {RR1}
     assert world.events == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "sentence"),
+    [
+        ("BGPConfiguration", "default", "BGPConfiguration default: no AS number: 'x1'"),
+        ("BGPPeer", "tor", "BGPPeer tor: no AS number: 'x1'"),
+        ("Node", "@fake/n2", "@fake/n2: projectcalico.org/ASNumber: no AS number: 'x1'"),
+    ],
+)
+def test_an_as_number_that_is_none_is_named(
+    make: MakeCalico, kind: str, name: str, sentence: str
+) -> None:
+    world = make(3)
+    found = world.objects.setdefault((kind, name), {"metadata": {"name": name}, "spec": {}})
+    if kind == "Node":
+        found["metadata"]["annotations"]["projectcalico.org/ASNumber"] = "x1"
+    else:
+        found["spec"] = {"asNumber": "x1"}
+    with pytest.raises(ClusterError, match=sentence):
+        convert(world)
+    assert world.events == []
+
+
+def test_an_as_number_in_two_halves(make: MakeCalico) -> None:
+    world = make(3)
+    world.objects["BGPConfiguration", "default"] = {
+        "metadata": {"name": "default", "resourceVersion": "1"},
+        "spec": {"asNumber": "1.10", "nodeToNodeMeshEnabled": True},
+    }
+    assert convert(world, as_number=65546).failed == set()
+
+
+def test_a_session_that_was_down_before_is_told(
+    make: MakeCalico, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make(5)
+    real = world.bird
+
+    def bird(name: str) -> tuple[dict[str, bool], set[str]]:
+        sessions, known = real(name)
+        return {a: up and (name, a) != ("@fake/n4", "192.0.2.5") for a, up in sessions.items()}, (
+            known
+        )
+
+    world.bird = bird  # type: ignore[method-assign]
+    with caplog.at_level("INFO"):
+        assert convert(world).failed == set()
+    assert "n4: 1 sessions are not Established already, as with 192.0.2.5" in caplog.text
 
 
 def test_a_lease_of_somebody_else_stops_the_run(make: MakeCalico) -> None:

@@ -139,7 +139,7 @@ def test_pods_that_do_not_come_up_take_flannel_back(
     assert api.find(DAEMON_SET, "kube-flannel-ds", "kube-flannel") is None
     assert "deletionTimestamp" in api.get(NAMESPACE, "kube-flannel")["metadata"]
     assert api.find(LEASE, "underlay-cni", "kube-system") is None
-    assert (tmp_path / "network-backup/manifest.json").is_file()
+    assert len(list(tmp_path.glob("network-backup-flannel-*/manifest.json"))) == 1
     _finalize(api, "kube-flannel")
     # what was there before comes back as it was
     assert install_flannel().failed == set()
@@ -186,6 +186,10 @@ def test_annotations_of_nodes_come_and_the_rest_of_a_node_stays(
     key = "flannel.alpha.coreos.com/public-ip-overwrite"
     assert found["metadata"]["annotations"][key] == "203.0.113.7"
     assert found["spec"] == before["spec"]
+    # it outlives flannel, and a run that does not name it is refused
+    with pytest.raises(ClusterError, match="does not name; name it in flannel"):
+        install_flannel()
+    api.merge(NODE, "w1", {"metadata": {"annotations": {key: None}}})
 
 
 # -- Calico: definitions of our own, or upstream's where this computer has them

@@ -77,7 +77,8 @@ def refused(found: Fleet) -> str:
 def test_the_tables(
     cni: str, encapsulation: str, underlay: int, pods: int, told: int | None
 ) -> None:
-    found = plan(fleet({**BASE, "cni": cni, "encapsulation": encapsulation, "mtu": underlay}))
+    words = {**BASE, "cni": cni, "encapsulation": encapsulation, "mtu": underlay}
+    found = plan(fleet({**words, "bgp": cni == "calico"}))
     assert found.pod_mtu == pods
     assert (found.value[1] if found.value else None) == told
 
@@ -93,6 +94,32 @@ def test_an_ipv6_underlay_costs_twenty_more(cni: str, encapsulation: str, pods: 
     if cni == "flannel":
         # it would take 50 off 1500 and send packets of 1520
         assert found.value == ("Backend.MTU", 1430 + FLANNEL_TAKES["vxlan"])
+
+
+@pytest.mark.parametrize(
+    ("cni", "encapsulation", "pods", "told"),
+    [
+        ("flannel", "vxlan", 1430, 1480),
+        ("flannel", "vxlan-cross-subnet", 1430, 1480),
+        ("flannel", "wireguard", 1420, 1500),
+        ("flannel", "none", 1500, None),
+        ("calico", "vxlan", 1430, 1430),
+        ("calico", "wireguard", 1420, 1420),
+        ("calico", "none", 1500, 1500),
+    ],
+)
+def test_pods_of_both_families_have_room_for_the_larger_header(
+    cni: str, encapsulation: str, pods: int, told: int | None
+) -> None:
+    network = {
+        **BASE, "cni": cni, "encapsulation": encapsulation, "pod_cidr_v6": "fd00::/56",
+        "bgp": cni == "calico",
+    }  # fmt: skip
+    found = plan(fleet(network))
+    assert found.pod_mtu == pods
+    assert (found.value[1] if found.value else None) == told
+    # a node block of the controller-manager's, which has a limit of its own
+    assert plan(fleet({**network, "pod_cidr_v6": "fd00::/112", "node_prefix_v6": 120}))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +186,24 @@ def test_nothing_said_of_the_path_is_told() -> None:
         ({"transport": "wg0", "encapsulation": "none"}, OVERLAY, {},
          "wg0 drops packets of pods that are not encapsulated"),
         ({"pod_cidr": "10.200.0.0/16"}, OVERLAY, {}, "overlay wg0 10.200.0.0/24"),
+        ({"cni": "calico", "encapsulation": "none"}, None, {}, "none needs the routes that BGP"),
+        ({"cni": "calico", "encapsulation": "ipip"}, None, {}, "ipip needs the routes that BGP"),
+        ({"encapsulation": "none", "node_cidr": "192.0.2.0/24"}, None,
+         {"w2": {"node_cidr": "198.51.100.0/24"}},
+         "w2: network.node_cidr: host-gw needs one link for all nodes, and cp1 is in 192.0.2.0/24"),
+        ({"mtu": 1279}, None, {"w1": {"address": "2001:db8::1"}}, "w1: network.mtu: nodes talk"),
+        ({"mtu": 1340, "pod_cidr_v6": "fd00::/56"}, None, {},
+         "leaves pods less than 1280 (underlay 1340 -> vxlan 1270 (-70))"),
+        ({"pod_cidr_v6": "10.8.0.0/16"}, None, {}, "network.pod_cidr_v6: is not IPv6"),
+        ({"service_cidr_v6": "10.8.0.0/16"}, None, {}, "network.service_cidr_v6: is not IPv6"),
+        ({}, None, {"w1": {"address_v6": "192.0.2.1"}}, "w1: network.address_v6: is not IPv6"),
+        ({"pod_cidr": "fd01::/56", "pod_cidr_v6": "fd00::/56"}, None, {}, "network.pod_cidr: is"),
+        ({"pod_cidr_v6": "fd00::/63"}, None, {}, "fd00::/63 holds 2 blocks of /64, there are 3"),
+        ({"pod_cidr_v6": "fd00::/47"}, None, {}, "refuses it with blocks of /64 (got 'fd00::/47')"
+         "; use /48 or smaller"),
+        ({"pod_cidr_v6": "fd00::/112", "node_prefix_v6": 122}, None, {}, "block of /122 holds 61"),
+        ({"cni": "calico", "pod_cidr_v6": "fd00::/120"}, None, {}, "holds 256 pods, 3 nodes may"),
+        ({"transport": "wg0", "pod_cidr_v6": "fd00::/56"}, OVERLAY, {}, "wg0 has IPv4 addresses"),
     ],
 )  # fmt: skip
 def test_a_plan_that_cannot_work_is_refused(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import kubernetes_validate
 import pytest
@@ -17,7 +18,7 @@ from underlay.errors import ManifestError
 from underlay.facts.cni import CniNode, Device
 from underlay.features import all_sections
 from underlay.features.address_plan import Plan, plan_of
-from underlay.features.calico import canal, guard, manifests, plain, plan
+from underlay.features.calico import canal, guard, manifests, operator, plain, plan
 from underlay.features.calico.rules import files, problems
 from underlay.features.calico.settings import Calico
 from underlay.features.calico.upstream import FELIX, SUMS, TIMES, WORDS
@@ -56,6 +57,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"encapsulation": "ipip-cross-subnet", "bgp": True}),
     ({}, {"encapsulation": "none", "bgp": True}),
     ({}, {"encapsulation": "wireguard"}),
+    ({}, {"encapsulation": "wireguard", "pod_cidr_v6": "fd00:10:244::/56"}),
     ({}, {"pod_cidr_v6": "fd00:10:244::/56"}),
     ({"metrics": True, "dataplane": "nftables", "registry": "mirror.example"}, {}),
     ({"felix": {"iptablesRefreshInterval": "1m30s", "chainInsertMode": "Append", "vxlanVNI": 4097,
@@ -182,10 +184,15 @@ V4 = "10.244.0.0/16"
         ({"pools": {"a": {"cidr": V4}, "b": {"cidr": "10.244.8.0/24"}}}, {}, "overlaps a ("),
         ({"pools": {"a": {"cidr": V4, "block_size": 33}}}, {}, "no block of 10.244.0.0/16 has"),
         ({"pools": {"a": {"cidr": "10.244.0.0/24", "block_size": 23}}}, {}, "use 24 to 32"),
+        ({"pools": {"a": {"cidr": "fd00::/64", "block_size": 64}}}, {"pod_cidr_v6": "fd00::/56"},
+         "no block of fd00::/64 has this size (got 64); use 116 to 128"),
+        ({"pools": {"a": {"cidr": "fd00::/64", "block_size": 26}}}, {"pod_cidr_v6": "fd00::/56"},
+         "use 116 to 128"),
         ({"pools": {"a": {"cidr": V4, "encapsulation": "vxlan"}}},
          {"encapsulation": "none", "bgp": True}, "takes more of a packet than none"),
         ({"version": "v3.30.3"}, {}, "calico.sums.operator-crds.yaml: no sha256 for v3.30.3"),
-        ({"dataplane": "nftables"}, {}, "calico.dataplane: kube_proxy.mode is iptables"),
+        ({"dataplane": "nftables", "version": "v3.31.7"}, {},
+         "calico.dataplane: kube_proxy.mode is iptables"),
         ({}, {}, "calico.felix.vxlanPort: the overlay wg0 listens there (got 4789)"),
     ],
 )  # fmt: skip
@@ -303,8 +310,34 @@ def test_the_plain_manifest_has_the_values_of_the_plan(bgp: bool) -> None:
     assert values["CALICO_IPV4POOL_VXLAN"] == ("Never" if bgp else "Always")
     assert values["CALICO_IPV4POOL_CIDR"] == V4
     assert values["IP_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
-    assert values["FELIX_NFTABLESMODE"] == "Enabled"
+    assert values["FELIX_NFTABLESMODE"] == "Auto"
     assert ("-bird-live" in container["livenessProbe"]["exec"]["command"]) is bgp
+
+
+@pytest.mark.parametrize("version", SUMS)
+@pytest.mark.parametrize("name", ["calico.yaml", "calico-typha.yaml"])
+def test_pods_of_the_plain_manifest_get_both_families(version: str, name: str) -> None:
+    settings, found = planned({"install": "manifest"}, pod_cidr_v6="fd00:10:244::/56")
+    theirs = manifests.objects(upstream(f"calico/{version}/{name}").read_bytes(), None)
+    ours = plain.objects(theirs, settings, found, proxy_mode="", nodes=3)
+    by_name = {(one["kind"], one["metadata"]["name"]): one for one in ours}
+    conf = by_name["ConfigMap", "calico-config"]["data"]["cni_network_config"]
+    # what calico-node puts in
+    filled = re.sub(r"__\w+__", "1", conf)
+    ipam = json.loads(filled)["plugins"][0]["ipam"]
+    assert ipam == {"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "true"}
+    agent = by_name["DaemonSet", "calico-node"]["spec"]["template"]["spec"]["containers"][0]
+    values = {one["name"]: one.get("value") for one in agent["env"]}
+    assert values["CALICO_IPV6POOL_BLOCK_SIZE"] == "122"
+    assert values["IP6_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
+    assert values["FELIX_VXLANMTUV6"] == str(found.pod_mtu) == "1430"
+
+
+def test_felix_encrypts_both_families() -> None:
+    settings, found = planned(encapsulation="wireguard", pod_cidr_v6="fd00:10:244::/56")
+    felix = plan.felix(settings, found.network, plan.SERVED)
+    assert felix is not None
+    assert felix["spec"] == {"wireguardEnabled": True, "wireguardEnabledV6": True}
 
 
 def test_pools_are_compared_whatever_wrote_them() -> None:
@@ -319,6 +352,86 @@ def test_pools_are_compared_whatever_wrote_them() -> None:
     assert "is not in the plan" in "".join(guard.pool_refusals(wanted, [other]))
     off = {"metadata": {"name": "x"}, "spec": {"cidr": "10.9.0.0/16", "disabled": True}}
     assert list(guard.pool_refusals(wanted, [off])) == []
+
+
+def _status(**states: tuple[bool, int]) -> dict[str, Any]:
+    """A TigeraStatus: condition -> (is true, generation it was seen at)."""
+    found = [
+        {"type": kind, "status": str(on), "observedGeneration": seen, "reason": "R", "message": "m"}
+        for kind, (on, seen) in states.items()
+    ]
+    return {"status": {"conditions": found}}
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (None, "says nothing yet"),
+        ({"status": {}}, "says nothing yet"),
+        (_status(Available=(True, 3)), ""),
+        (_status(Available=(True, 3), Progressing=(False, 3), Degraded=(False, 3)), ""),
+        (_status(Available=(True, 2)), "it has seen 2 of 3 generations"),
+        # the three are written one after the other
+        (_status(Available=(True, 3), Degraded=(False, 2)), "it has seen 2 of 3 generations"),
+        (_status(Available=(True, 3), Progressing=(True, 3)), "is Progressing: R: m"),
+        (_status(Available=(True, 3), Degraded=(True, 3)), "is Degraded: R: m"),
+        (_status(Available=(False, 3)), "is not Available"),
+        ({"status": {"conditions": [{"type": "Available", "status": "True"}]}}, "seen 0 of 3"),
+    ],
+)
+def test_what_the_operator_says(status: dict[str, Any] | None, sentence: str) -> None:
+    found = operator.complaint("calico", status, 3)
+    assert sentence in found
+    assert bool(found) == bool(sentence)
+
+
+@pytest.mark.parametrize("version", SUMS)
+def test_a_status_of_the_operator_is_what_its_definition_says(version: str) -> None:
+    text = upstream(f"calico/{version}/operator-crds.yaml").read_bytes()
+    every = {one["metadata"]["name"]: one for one in manifests.objects(text, None)}
+    of = every["tigerastatuses.operator.tigera.io"]["spec"]["versions"][0]["schema"]
+    status = of["openAPIV3Schema"]["properties"]["status"]
+    conditions = status["properties"]["conditions"]["items"]["properties"]
+    said = _status(Available=(True, 3))["status"]["conditions"][0]
+    assert set(said) <= set(conditions)
+
+
+@pytest.mark.parametrize(
+    ("version", "dataplane", "mode", "wanted"),
+    [
+        ("v3.32.1", None, "iptables", "Auto"),
+        ("v3.32.1", None, "nftables", "Auto"),
+        ("v3.32.1", "nftables", "iptables", "Auto"),
+        ("v3.32.1", "iptables", "iptables", "Disabled"),
+        ("v3.31.7", None, "iptables", "Disabled"),
+        ("v3.31.7", None, "nftables", "Enabled"),
+    ],
+)
+def test_felix_of_a_manifest_follows_kube_proxy_where_it_can(
+    version: str, dataplane: Literal["iptables", "nftables"] | None, mode: str, wanted: str
+) -> None:
+    settings = Calico(install="manifest", version=version, dataplane=dataplane)
+    assert plan.felix_nftables(settings, mode) == wanted
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "follows", "refused"),
+    [
+        ("Iptables", "Nftables", True, False),
+        ("Nftables", "Iptables", True, False),
+        ("Iptables", "Nftables", False, True),
+        ("BPF", "Nftables", True, True),
+        ("Iptables", "Iptables", False, False),
+    ],
+)
+def test_the_data_plane_changes_only_where_felix_follows(
+    now: str, then: str, follows: bool, refused: bool
+) -> None:
+    live, wanted = (
+        {"spec": {"calicoNetwork": {"bgp": "Disabled", "linuxDataplane": name}}}
+        for name in (now, then)
+    )
+    assert bool(list(guard.installation_refusals(wanted, live, follows=follows))) is refused
 
 
 # -- canal
@@ -418,14 +531,38 @@ def test_canal_and_the_others_refuse_each_other() -> None:
         }
 
     by_canal = Calico(install="canal")
-    assert list(guard.install_refusals(by_canal, [workload("canal", "x/node:v3.32.1")])) == []
-    newer = guard.install_refusals(by_canal, [workload("canal", "x/node:v3.33.0")])
+    assert list(guard.install_refusals(by_canal, [workload("canal", "x/node:v3.32.1")], None)) == []
+    newer = guard.install_refusals(by_canal, [workload("canal", "x/node:v3.33.0")], None)
     assert "Calico does not go back" in "".join(newer)
     for name, whose in (("calico-node", "Calico"), ("kube-flannel-ds", "flannel")):
-        told = "".join(guard.install_refusals(by_canal, [workload(name)]))
+        told = "".join(guard.install_refusals(by_canal, [workload(name)], None))
         assert f"{whose} runs here" in told
-    told = "".join(guard.install_refusals(Calico(), [workload("canal")]))
+    told = "".join(guard.install_refusals(Calico(), [workload("canal")], None))
     assert "Canal runs here" in told
+
+
+@pytest.mark.parametrize("install", ["manifest", "canal"])
+def test_a_manifest_leaves_what_an_operator_makes(install: Literal["manifest", "canal"]) -> None:
+    settings = Calico(install=install)
+    operators = {"metadata": {"name": "tigera-operator", "namespace": "tigera-operator"}}
+    for workloads, installation in (([], {"metadata": {}}), ([operators], None)):
+        told = "".join(guard.install_refusals(settings, workloads, installation))
+        assert "would fight with a manifest; set calico.install to 'operator'" in told
+        assert list(guard.install_refusals(Calico(), workloads, installation)) == []
+    assert list(guard.install_refusals(settings, [], None)) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "bgp", "refused"),
+    [("bird", True, False), ("bird", False, True), ("vxlan", True, True), ("vxlan", False, False),
+     ("", True, False)],
+)  # fmt: skip
+def test_bgp_of_a_manifest_is_not_switched_under_pods(now: str, bgp: bool, refused: bool) -> None:
+    live = {"data": {"calico_backend": now}}
+    told = "".join(guard.config_refusals(bgp, live))
+    assert bool(told) is refused
+    assert ("set network.bgp to" in told) is refused
+    assert list(guard.config_refusals(bgp, None)) == []
 
 
 def test_images_of_canals_flannel_move_too() -> None:

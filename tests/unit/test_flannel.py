@@ -15,7 +15,7 @@ from underlay.facts.cni import CniNode, Device, Way
 from underlay.features import all_sections, cni_guard
 from underlay.features import net_conf as flannel_conf
 from underlay.features.address_plan import plan_of
-from underlay.features.flannel import guard, plan
+from underlay.features.flannel import addresses, guard, plan
 from underlay.features.flannel.rules import problems
 from underlay.features.flannel.settings import VERSIONS, Flannel
 from underlay.operations import flannel_device
@@ -161,6 +161,16 @@ OVERLAY = {
         ({"interface": "eth0", "can_reach": "192.0.2.1"}, {}, "interface is given too"),
         ({"interface": "eth0"}, {"transport": "wg0"}, "flannel.interface: network.transport is"),
         ({"public_ips": {"w9": "203.0.113.1"}}, {}, "public_ips.w9: no host of that name"),
+        (
+            {"public_ips": {"w1": "203.0.113.1", "w2": "203.0.113.1"}},
+            {},
+            "public_ips.w2: is the address of w1",
+        ),
+        ({"public_ips": {"w1": "127.0.0.1"}}, {}, "public_ips.w1: is the address of no host"),
+        ({"public_ips": {"w1": "169.254.1.1"}}, {}, "public_ips.w1: is link-local"),
+        ({"public_ips": {"w1": "10.244.3.4"}}, {}, "public_ips.w1: lies in pod_cidr"),
+        ({"public_ips": {"w1": "2001:db8::1"}}, {}, "is IPv6, and flannel has no IPv6"),
+        ({"public_ips": {"w1": "203.0.113.1"}}, {"encapsulation": "none"}, "as a gateway"),
         ({"by_node_address": True}, {}, "network.address: flannel.by_node_address needs it"),
         ({}, {"encapsulation": "wireguard", "transport": None}, "the overlay wg0 listens there"),
     ],
@@ -184,6 +194,30 @@ def test_bad_input(flannel: dict[str, Any], network: dict[str, Any], sentence: s
 def test_bad_values(section: dict[str, Any], sentence: str) -> None:
     _, found = read_section("w1", section, Flannel)
     assert sentence in "\n".join(f"{p.what}; {p.do}" for p in found)
+
+
+def test_an_address_of_another_node_is_no_public_one() -> None:
+    own = {"w2": {"network": {**NETWORK, "address": "192.0.2.2"}}}
+    data = {"flannel": {"public_ips": {"w1": "192.0.2.2"}}, "network": NETWORK}
+    hosts = [RawHost(n, ("all",), {**data, **own.get(n, {})}, {}) for n in ("w1", "w2")]
+    found, _ = read_fleet(hosts, all_sections())
+    assert "public_ips.w1: is the address of w2" in "\n".join(map(str, problems(found)))
+
+
+def test_annotations_of_both_families() -> None:
+    shared = {"by_node_address": True, "public_ips": {"w1": "203.0.113.7"}}
+    six = {"pod_cidr_v6": "fd00::/56", "address": "192.0.2.1", "address_v6": "2001:db8::1"}
+    host = next(iter(fleet(shared, **six)))
+    prefix = "flannel.alpha.coreos.com/"
+    assert addresses.of_node(host) == {
+        f"{prefix}node-public-ip": "192.0.2.1", f"{prefix}node-public-ipv6": "2001:db8::1",
+        f"{prefix}public-ip-overwrite": "203.0.113.7",
+    }  # fmt: skip
+    wanted = addresses.of_node(host)
+    there = frozenset({"192.0.2.1", "2001:db8::1"})
+    assert list(addresses.not_there(wanted, there)) == []
+    told = "".join(addresses.not_there(wanted, there - {"192.0.2.1"}))
+    assert "no interface has 192.0.2.1, by which flannel is to choose one" in told
 
 
 def test_an_unknown_backend() -> None:
@@ -249,6 +283,31 @@ def test_a_file_that_sorts_later_may_stay_when_that_is_said() -> None:
 
 
 DEVICE = Device("flannel.1", 1450, 1000)
+
+
+@pytest.mark.parametrize(
+    ("flannel", "network", "names"),
+    [
+        ({}, {}, ["flannel.1"]),
+        ({"vni": 7}, {"pod_cidr_v6": "fd00::/56"}, ["flannel.7", "flannel-v6.7"]),
+        ({}, {"pod_cidr_v6": "fd00::/56", "encapsulation": "none"}, []),
+        ({}, {"encapsulation": "wireguard"}, ["flannel-wg"]),
+        ({}, {"encapsulation": "wireguard", "pod_cidr_v6": "fd00::/56"},
+         ["flannel-wg", "flannel-wg-v6"]),
+        ({"wireguard_mode": "auto"}, {"encapsulation": "wireguard", "pod_cidr_v6": "fd00::/56"},
+         ["flannel-wg"]),
+        ({}, {"encapsulation": "ipip"}, ["flannel.ipip"]),
+    ],
+)  # fmt: skip
+def test_the_devices_of_every_backend(
+    flannel: dict[str, Any], network: dict[str, Any], names: list[str]
+) -> None:
+    found = fleet(flannel, **network)
+    planned = plan_of(found)
+    assert planned is not None
+    devices = flannel_conf.devices(next(iter(found)).section(Flannel), planned)
+    assert [one.name for one in devices] == names
+    assert len({one.rule for one in devices}) == len(names)
 
 
 def test_a_device_as_planned_needs_nothing() -> None:

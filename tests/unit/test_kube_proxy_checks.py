@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
+from tests.fake.cluster import Cluster
 
+from underlay.cluster import Api
 from underlay.errors import ClusterError
 from underlay.facts.kernel import ModuleState
 from underlay.facts.kube_proxy import NodeProxy, VirtualServer
 from underlay.features.kube_proxy import finding
+from underlay.features.kube_proxy.calico import Calico
+from underlay.features.kube_proxy.calico import read as read_calico
 from underlay.features.kube_proxy.checks import Question, findings
 from underlay.features.kube_proxy.config_text import with_values
 from underlay.features.kube_proxy.configuration import (
@@ -157,16 +161,30 @@ def neighbour(mode: str, config: str = "mode: x\n", **fields: Any) -> dict[str, 
         ("nftables", {"dns_cache": ("169.254.20.10", "10.96.0.10")}, {"nodelocal-dns": True}),
         ("iptables", {"dns_cache": ("169.254.20.10", "10.96.0.10")}, {}),
         ("ipvs", {"dns_cache": ("169.254.20.10",)}, {}),
-        ("nftables", {"calico": True}, {"calico-nftables": True, "calico-restart": False}),
+        ("nftables", {"calico": Calico()}, {"calico-nftables": True, "calico-restart": False}),
+        ("nftables", {"calico": Calico(felix="Auto")}, {"calico-restart": False}),
+        # v3.32 follows kube-proxy unless somebody says otherwise
+        ("nftables", {"calico": Calico(version=(3, 32, 1))}, {"calico-restart": False}),
         (
             "nftables",
-            {"calico": True, "felix": {"nftablesMode": "Auto"}},
-            {"calico-restart": False},
+            {"calico": Calico(version=(3, 32, 1), felix="Disabled", dataplane="Iptables")},
+            {"calico-nftables": True, "calico-restart": False},
+        ),
+        # the variable of the pod wins
+        (
+            "nftables",
+            {"calico": Calico(variable="Disabled", felix="Auto")},
+            {"calico-nftables": True, "calico-restart": False},
         ),
         (
             "iptables",
-            {"calico": True, "felix": {"nftablesMode": "Enabled"}, "dataplane": "Nftables"},
+            {"calico": Calico(felix="Enabled", dataplane="Nftables")},
             {"calico-nftables": True, "calico-dataplane": True, "calico-restart": False},
+        ),
+        (
+            "iptables",
+            {"calico": Calico(version=(3, 32, 1), felix="Auto", dataplane="Nftables")},
+            {"calico-restart": False},
         ),
         ("ipvs", {"images": ("quay.io/metallb/speaker:v0.14",)}, {"strict-arp": True}),
         ("ipvs", {"images": ("ghcr.io/kube-vip/kube-vip:v1",)}, {"strict-arp": True}),
@@ -180,6 +198,44 @@ def neighbour(mode: str, config: str = "mode: x\n", **fields: Any) -> dict[str, 
 )
 def test_each_neighbour(mode: str, fields: Mapping[str, Any], wanted: dict[str, bool]) -> None:
     assert neighbour(mode, **fields) == wanted
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (Calico(version=(3, 32, 1), felix="Disabled", dataplane="Iptables"),
+         "set linuxDataplane: Nftables in Installation default first"),
+        (Calico(version=(3, 31, 7), felix="Disabled", dataplane="Iptables"), "upgrade Calico"),
+        (Calico(variable="Disabled"), "FELIX_NFTABLESMODE of DaemonSet calico-node wins"),
+        (Calico(workload="canal", variable="Disabled"), "canal's flannel writes iptables rules"),
+        (Calico(), "set nftablesMode: Auto in FelixConfiguration default first"),
+    ],
+)  # fmt: skip
+def test_the_place_that_decides_felix_is_named(found: Calico, sentence: str) -> None:
+    neighbours = Neighbours(calico=found)
+    told = of_neighbours(neighbours, mode="nftables", config="mode: x\n", cluster_ips=[])
+    assert sentence in next(one.sentence for one in told if one.id == "calico-nftables")
+
+
+def test_felix_is_read_from_its_pod_and_from_the_objects() -> None:
+    cluster = Cluster()
+    spec = {"containers": [
+        {"name": "calico-node", "image": "mirror.example/calico/node:v3.32.1",
+         "env": [{"name": "FELIX_NFTABLESMODE", "value": "Auto"}, {"name": "A", "valueFrom": {}}]},
+    ]}  # fmt: skip
+    node = {"metadata": {"name": "calico-node"}, "spec": {"template": {"spec": spec}}}
+    assert read_calico(cast(Api, cluster), None) is None
+    assert read_calico(cast(Api, cluster), node) == Calico(version=(3, 32, 1), variable="Auto")
+    installation = {"calicoNetwork": {"linuxDataplane": "Nftables"}}
+    for kind, version, inner in (
+        ("Installation", "operator.tigera.io/v1", installation),
+        ("FelixConfiguration", "crd.projectcalico.org/v1", {"nftablesMode": "Auto"}),
+    ):
+        found = {"apiVersion": version, "kind": kind, "metadata": {"name": "default"}}
+        cluster.put({**found, "spec": inner})
+    told = read_calico(cast(Api, cluster), node)
+    assert told is not None
+    assert (told.dataplane, told.felix, told.mode) == ("Nftables", "Auto", "auto")
 
 
 def test_a_kubelet_that_passes_the_dns_cache_by_is_told() -> None:

@@ -128,6 +128,10 @@ CASES: Sequence[tuple[str, Sequence[Change], Sequence[tuple[Status, str]]]] = [
     ("mtu/path", [probes(mtus=())], [(SKIPPED, "no pair of nodes was probed")]),
     ("mtu/overlay", [facts("n1", flannel={"FLANNEL_MTU": "1400"})],
      [(FAIL, "n1: flannel.1 has MTU 1450, but pods get 1400")]),
+    ("mtu/overlay", [facts("n1", links=tuple(
+        Link(name, size, True, "02:11:00:00:00:01", "vxlan")
+        for name, size in (("flannel.1", 1450), ("flannel-v6.1", 1430))
+    ))], [(FAIL, "n1: flannel-v6.1 has MTU 1430, but pods get 1450")]),
     ("mtu/overlay", [facts(n, flannel={}) for n in ("n0", "n1", "n2")],
      [(SKIPPED, "flannel runs on no node")]),
     ("address/overlap", [network(service_cidr="10.244.0.0/20")],

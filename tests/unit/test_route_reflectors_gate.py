@@ -168,3 +168,13 @@ def test_a_calico_node_status_says_the_same_as_bird() -> None:
         sessions={"192.0.2.2": "Established", "192.0.2.3": "Idle", "2001:db8::2": "Established"},
         learned=frozenset({"10.244.2.0/26"}), own=frozenset({"10.244.1.0/26"}),
     )  # fmt: skip
+
+
+def test_a_status_that_tells_half_proves_nothing() -> None:
+    """Every field of CalicoNodeStatus is optional."""
+    found = reading({
+        "bgp": {"peersV4": [{"peerIP": "192.0.2.2"}, {"state": "Established"}], "peersV6": None},
+        "routes": {"routesV4": [{"type": "FIB"}, {"destination": "10.244.1.0/26"}]},
+    })  # fmt: skip
+    assert found == Reading({"192.0.2.2": "unknown"}, frozenset(), frozenset())
+    assert reading({"bgp": None, "routes": None}) == Reading({}, frozenset(), frozenset())

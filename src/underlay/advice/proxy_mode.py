@@ -72,7 +72,7 @@ def _against(found: Situation, choose: str) -> list[str]:
             told.append("the nodes' kernels are not known; they must be 5.13 or newer")
         told.append("NodePorts answer on the node's primary address only, not on 127.0.0.1")
         if found.cni == "calico":
-            told.append("Calico's Felix must run in nftables mode too (nftablesMode: Enabled)")
+            told.append("Calico's Felix must go along: calico.dataplane nftables before it (v3.32)")
     if found.mode and found.mode != choose:
         told.append(
             f"`underlay preflight --for '{found.mode}->{choose}'`, then deploys/proxy_mode.py"

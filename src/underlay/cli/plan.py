@@ -30,11 +30,14 @@ def command(*, inventory_file: str, data: tuple[str, ...], as_json: bool) -> Non
     """
     found = inventory.load(inventory_file, parsed(data))
     from underlay.features.address_plan import plan_of, problems
+    from underlay.features.calico import rules as calico
+    from underlay.features.flannel import rules as flannel
     from underlay.features.fleet import fleet_of
     from underlay.settings import refuse
 
     fleet = fleet_of(found)
-    refuse(problems(fleet))
+    # pools, backends and ports of a CNI that the inventory is to install belong to the plan
+    refuse([*problems(fleet), *flannel.installable(fleet), *calico.installable(fleet)])
     plan = plan_of(fleet)
     if plan is None:
         raise UsageError(f"{inventory_file}: no host has a section network; see docs/plan.md")

@@ -98,11 +98,13 @@ def _sessions(lines: list[str]) -> Iterator[tuple[str, tuple[str, str]]]:
     for line in lines:
         if line[:1].strip():
             found = _PROTOCOL.match(line)
-            name = found.group(1) if found else ""
+            # the state of the protocol before is none of this one's
+            name, state = found.group(1) if found else "", ""
         elif name and "BGP state:" in line:
             state = line.partition(":")[2].strip()
         elif name and "Neighbor address:" in line:
-            yield name, (line.partition(":")[2].strip().partition("%")[0], state)
+            address = line.partition(":")[2].strip().partition("%")[0]
+            yield name, (address, state or "unknown")
 
 
 def _routes(lines: list[str]) -> Iterator[tuple[str, str, bool]]:

@@ -57,6 +57,11 @@ class CniNode:
     rule: str = ""
     tools: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Of all interfaces of the node itself."""
+        return frozenset(a for device in self.devices.values() for a in device.addresses)
+
 
 class Cni(ScriptFact[CniNode | None]):
     """Everything that installing a CNI needs to know of a node, in one command."""

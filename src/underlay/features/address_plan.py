@@ -23,6 +23,7 @@ from underlay.addressing.chain import (
 )
 from underlay.addressing.mtu import IPV4_MINIMUM, IPV6_MINIMUM
 from underlay.addressing.overlap import Named, clashes, network
+from underlay.features import address_families, address_routes
 from underlay.features.wireguard import plan as wireguard
 from underlay.features.wireguard.settings import WireGuard
 from underlay.settings import Fleet, Problem, shown
@@ -89,6 +90,8 @@ def problems(fleet: Fleet) -> Iterator[Problem]:
     first = hosts[0].section(Network)
     yield from _transports(hosts)
     yield from _networks(hosts)
+    yield from address_families.problems(hosts)
+    yield from address_routes.problems(hosts, places(fleet))
     yield from _sizes(fleet, first)
     if first.pod_cidr and first.cni != "none":
         for text in shortfalls(
@@ -122,9 +125,11 @@ def _place(host: HostSettings) -> Place:
 
 
 def _v6(section: Network, below: list[Place]) -> bool:
-    """Whether nodes talk IPv6 to each other; nothing said means IPv4."""
+    """Whether any packet between nodes has an outer IPv6 header; nothing said means IPv4."""
     if section.transport:
         return False
+    if address_families.carried_over_v6(section):
+        return True
     found = [place.address for place in below if place.address] or [section.node_cidr or ""]
     return any(":" in text for text in found)
 

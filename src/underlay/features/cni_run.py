@@ -6,68 +6,25 @@ change whose pods do not come up is taken back, and the run fails.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from pyinfra.api.command import FunctionCommand, PyinfraCommand
-from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import host, state
 
-from underlay.cluster import Api, Kind
-from underlay.cluster.lease import Lease
+from underlay.cluster import Api
 from underlay.errors import ClusterError
-from underlay.features.preflight.backup import write_backup
-from underlay.features.preflight.copying import take
+from underlay.features import cni_change
+from underlay.features.cni_job import Job
 from underlay.operations import cluster_objects, outcome
-from underlay.operations.cluster_objects import Change
-from underlay.rolling import Rollout
 from underlay.settings import Fleet
 
 T = TypeVar("T")
 Steps = Generator[PyinfraCommand, None, None]
-
-
-@dataclass
-class CniRun(Rollout):
-    """What has happened. writer: the host that changes the cluster; lease: held meanwhile."""
-
-    writer: str = ""
-    lease: Lease | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """What was decided for the cluster.
-
-    cni: its name; changes: objects, in order; waits_for: kind, name and namespace of workloads
-    whose pods must come up, within wait_s seconds (0: nobody waits); verify: one more question
-    after that, "" when all is well; backup: folder on this computer; later: objects of a kind that
-    is served only then; take_over: managers whose fields may become ours there.
-    """
-
-    cni: str
-    api: Api
-    run: CniRun
-    changes: tuple[Change, ...]
-    waits_for: tuple[tuple[Kind, str, str | None], ...]
-    wait_s: int
-    backup: str
-    later: tuple[Change, ...] = ()
-    take_over: tuple[str, ...] = ()
-    verify: Callable[[], str] = field(default=lambda: "")
-
-    @property
-    def empty(self) -> bool:
-        """Whether every object is as planned."""
-        return not (self.changes or self.later)
 
 
 class OncePerRun(Generic[T]):
@@ -137,7 +94,7 @@ def change(job: Job) -> Steps:
         else:
             host.log(f"{host.name}: change {found}")
             outcome.show_lines(host, str(found), before, after)
-    yield FunctionCommand(_change, [job], {})
+    yield FunctionCommand(cni_change.change, [job], {})
 
 
 @operation()
@@ -147,100 +104,6 @@ def finish(job: Job) -> Steps:
         yield from outcome.fail(f"{host.name}: {job.run.halted}")
     else:
         host.noop("done")
-
-
-def _change(state: State, host: Host, job: Job) -> bool:
-    """Lease, backup, apply, wait, or take back."""
-    try:
-        sentence = _changed(state, host, job)
-    except ClusterError as error:
-        sentence = str(error)
-    finally:
-        if job.run.lease is not None:
-            job.run.lease.release()
-            job.run.lease = None
-    if sentence:
-        host.log(f"{host.name}: {sentence}", outcome.ERROR)
-        job.run.fail(host.name, sentence)
-    return not sentence
-
-
-def _changed(state: State, host: Host, job: Job) -> str:
-    lease = Lease(job.api, "underlay-cni", "kube-system", what="the CNI")
-    taken = lease.acquire(lambda text: host.log(f"{host.name}: {text}"))
-    if taken:
-        return f"{taken}; nothing was changed"
-    job.run.lease = lease
-    sentence = _back_up(state, host, job)
-    if sentence:
-        return f"{sentence}; nothing was changed"
-    done: list[Change] = []
-    try:
-        cluster_objects.apply(job.api, job.changes, done)
-        sentence = _wait(host, job) or _after(host, job, done)
-    except ClusterError as error:
-        sentence = str(error)
-    if not sentence:
-        return ""
-    host.log(f"{host.name}: {sentence}; taking it back", outcome.ERROR)
-    left = cluster_objects.undo(job.api, done)
-    if left:
-        return f"{sentence}; it could not be taken back: {'; '.join(left)}"
-    return f"{sentence}; everything is as it was before"
-
-
-def _after(host: Host, job: Job, done: list[Change]) -> str:
-    """Objects that had to wait; "" or why they could not be applied."""
-    if not job.later or not job.wait_s:
-        return ""
-    wanted = [found.wanted for found in job.later]
-    compared = cluster_objects.compare(job.api, wanted, job.take_over)
-    if compared.refusals:
-        return compared.refusals[0]
-    cluster_objects.apply(job.api, compared.changes, done)
-    return ""
-
-
-def _back_up(state: State, host: Host, job: Job) -> str:
-    """The nodes' files and the objects as they are now; "" or why they could not be taken."""
-    parts, failed = take(list(state.active_hosts))
-    if failed:
-        name, reason = next(iter(failed.items()))
-        return f"no backup of {name}: {reason}"
-    now = datetime.now(timezone.utc)
-    count = write_backup(job.backup, now, parts)
-    every = (*job.changes, *job.later)
-    before = [found.before for found in every if found.before is not None]
-    folder = Path(f"{job.backup}-objects")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{job.cni}-{now:%Y%m%dT%H%M%SZ}.json"
-    found = {"apiVersion": "v1", "kind": "List", "items": before}
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(found, indent=1) + "\n")
-    host.log(f"{host.name}: backup: {count} files in {job.backup}, {len(before)} objects in {path}")
-    return ""
-
-
-def _wait(host: Host, job: Job) -> str:
-    if not job.wait_s:
-        outcome.note(host, f"{host.name}: {job.cni}: nobody waits for its pods (wait_s is 0)")
-        return ""
-
-    def complaint() -> str:
-        for kind, name, namespace in job.waits_for:
-            found = job.api.find(kind, name, namespace)
-            text = (
-                cluster_objects.not_rolled_out(found)
-                if found
-                else f"{kind.name} {name} is not there"
-            )
-            if text:
-                return text
-        return job.verify()
-
-    return cluster_objects.wait(
-        complaint, seconds=job.wait_s, tell=lambda text: host.log(f"{host.name}: {text}")
-    )
 
 
 def _is_lost(state: State, name: str) -> bool:

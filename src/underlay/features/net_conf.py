@@ -13,7 +13,7 @@ from underlay.addressing.overlap import network, overlap
 from underlay.features.address_plan import Plan
 from underlay.features.flannel.settings import Flannel
 from underlay.features.wireguard.settings import WireGuard
-from underlay.operations.flannel_device import Device
+from underlay.operations.flannel_device import RULE, RULE_V6, Device
 from underlay.settings import Problem, shown
 from underlay.settings.fleet import HostSettings
 from underlay.settings.network import Network
@@ -75,17 +75,25 @@ def wanted(settings: Flannel, plan: Plan) -> dict[str, Any]:
     return {**found, "EnableNFTables": settings.nftables, "Backend": backend(settings, plan)}
 
 
-def device(settings: Flannel, plan: Plan) -> Device | None:
-    """The device of the backend on every node, None when it has none."""
-    kind = BACKENDS[plan.network.encapsulation][0]
-    names = {"vxlan": f"flannel.{settings.vni}", "wireguard": "flannel-wg", "ipip": "flannel.ipip"}
-    if kind not in names:
-        return None
-    return Device(
-        name=names[kind],
-        mtu=plan.pod_mtu,
-        tx_queue_length=settings.tx_queue_length,
-        offload=settings.offload,
+def devices(settings: Flannel, plan: Plan) -> tuple[Device, ...]:
+    """The devices of the backend on every node: none, one, or one of each family."""
+    kind, six = BACKENDS[plan.network.encapsulation][0], bool(plan.network.pod_cidr_v6)
+    names = {
+        "vxlan": (f"flannel.{settings.vni}", f"flannel-v6.{settings.vni}"),
+        "wireguard": ("flannel-wg", "flannel-wg-v6"),
+        "ipip": ("flannel.ipip",),
+    }.get(kind, ())
+    if not six or (kind == "wireguard" and settings.wireguard_mode != "separate"):
+        names = names[:1]
+    return tuple(
+        Device(
+            name=name,
+            mtu=plan.pod_mtu,
+            tx_queue_length=settings.tx_queue_length,
+            offload=settings.offload,
+            rule=rule,
+        )
+        for name, rule in zip(names, (RULE, RULE_V6), strict=False)
     )
 
 

@@ -119,27 +119,58 @@ def meaning(found: Object) -> Object:
     return {**rest, "metadata": meta}
 
 
+def moved(api: Api, changes: Iterable[Change]) -> str:
+    """Which object is not any more what it was compared with: putting it back would lose that."""
+    for change in changes:
+        if change.kind is NODE:
+            # its kubelet writes to it all the time, and only our annotations go back
+            continue
+        meta = change.wanted["metadata"]
+        found = api.find(change.kind, meta["name"], meta.get("namespace"))
+        then, now = (None if one is None else meaning(one) for one in (change.before, found))
+        if then != now:
+            return f"{change} was changed since this run has looked at it; run it again"
+    return ""
+
+
+def kept(change: Change) -> Object | None:
+    """What was there before a change, as `kubectl apply` takes it; None when nothing was."""
+    if change.before is None:
+        return None
+    found = meaning(change.before)
+    if change.kind is not NODE:
+        return found
+    old = found["metadata"].get("annotations") or {}
+    ours = {key: old[key] for key in change.wanted["metadata"]["annotations"] if key in old}
+    return {**change.wanted, "metadata": {"name": found["metadata"]["name"], "annotations": ours}}
+
+
 def texts(change: Change) -> tuple[str, str]:
     """An object before and after, to be shown as a diff."""
     before = _text(meaning(change.before)) if change.before is not None else ""
     return before, _text(meaning(change.after))
 
 
-def apply(api: Api, changes: Sequence[Change], done: list[Change]) -> None:
-    """Apply in order; `done` holds what was begun, so that it can be undone when this raises."""
+def apply(
+    api: Api, changes: Sequence[Change], done: list[Change], *, served_s: float = SERVED
+) -> None:
+    """Apply in order; `done` holds what was begun, so that it can be undone when this raises.
+
+    served_s: seconds in which a kind must be served, or MissingError.
+    """
     for change in changes:
         done.append(change)
-        _apply(api, change)
+        _apply(api, change, served_s)
 
 
-def _apply(api: Api, change: Change) -> None:
+def _apply(api: Api, change: Change, served_s: float) -> None:
     """A kind that was made a moment ago is not served at once."""
-    deadline = time.monotonic() + SERVED
+    deadline = time.monotonic() + served_s
     while True:
         try:
             api.apply(change.wanted, force=change.force)
         except MissingError:
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 raise
             time.sleep(POLL)
         else:
@@ -206,19 +237,31 @@ def not_rolled_out(found: Object) -> str:
     return f"{name}: {min(new, ready)} of {wanted} pods run the new version"
 
 
-def wait(judge: Callable[[], str], *, seconds: float, tell: Callable[[str], Any]) -> str:
-    """Ask until `judge` has no complaint; "" or its last complaint when the time is over."""
+def wait(
+    judge: Callable[[], str], *, seconds: float, tell: Callable[[str], Any], hold: float = 0.0
+) -> str:
+    """Ask until `judge` has had no complaint for `hold` seconds in a row.
+
+    "" or its last complaint when `seconds` are over; a time without complaint is always waited out.
+    """
     started = told = time.monotonic()
+    quiet: float | None = None
     while True:
         try:
             complaint = judge()
         except ApiSilentError as error:
             complaint = str(error)
         now = time.monotonic()
-        if not complaint or now - started > seconds:
-            return complaint
+        if complaint:
+            quiet = None
+            if now - started > seconds:
+                return complaint
+        else:
+            quiet = now if quiet is None else quiet
+            if now - quiet >= hold:
+                return ""
         if now - told >= TELL:
-            tell(f"{now - started:.0f} s, {complaint}")
+            tell(f"{now - started:.0f} s, {complaint or 'all well so far, still watching'}")
             told = now
         time.sleep(POLL)
 

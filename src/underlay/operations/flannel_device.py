@@ -22,14 +22,30 @@ from underlay.render import render
 RULE = "/etc/udev/rules.d/90-underlay-flannel.rules"
 
 
+#: The same for the device of the second family.
+RULE_V6 = "/etc/udev/rules.d/90-underlay-flannel-v6.rules"
+
+
 @dataclass(frozen=True)
 class Device:
-    """What the device should be. mtu: bytes; tx_queue_length: packets; offload: feature -> on."""
+    """What the device should be.
+
+    mtu: bytes; tx_queue_length: packets; offload: feature -> on; rule: path of its udev rule.
+    """
 
     name: str
     mtu: int
     tx_queue_length: int | None = None
     offload: Mapping[str, bool] = field(default_factory=dict)
+    rule: str = RULE
+
+
+def read(wanted: Device, plugins: str) -> CniNode | None:
+    """The host of this context, with the offloads and the rule of a device."""
+    found: CniNode | None = host.get_fact(
+        Cni, plugins=plugins, device=wanted.name, rule=wanted.rule
+    )
+    return found
 
 
 @operation()
@@ -40,7 +56,7 @@ def device(wanted: Device, plugins: str) -> Generator[PyinfraCommand, None, None
     + wanted: name, MTU, queue and offloads
     + plugins: folder of the CNI plugins
     """
-    found = host.get_fact(Cni, plugins=plugins, device=wanted.name, rule=RULE)
+    found = read(wanted, plugins)
     if found is None:
         return
     problems = refusals(found, wanted)
@@ -49,7 +65,7 @@ def device(wanted: Device, plugins: str) -> Generator[PyinfraCommand, None, None
         return
     text = script(found, wanted)
     if text:
-        outcome.show_change(host, RULE, found.rule, rule_text(found, wanted))
+        outcome.show_change(host, wanted.rule, found.rule, rule_text(found, wanted))
         yield StringCommand("sh", "-c", shlex.quote(text))
     elif wanted.name in found.devices:
         host.noop(f"{wanted.name} is as planned")
@@ -95,15 +111,15 @@ def script(found: CniNode, wanted: Device) -> str:
     if not steps and text == found.rule:
         return ""
     # met before the device is touched, when it cannot be written
-    staged = stage_files({RULE: (text, "0644")}) if text and text != found.rule else []
+    staged = stage_files({wanted.rule: (text, "0644")}) if text and text != found.rule else []
     back = [f"{undo} 2>/dev/null || :" for _, undo, _ in steps]
     if staged:
-        back.append(f"rm -f {shlex.quote(beside(RULE))}")
+        back.append(f"rm -f {shlex.quote(beside(wanted.rule))}")
     lines = ["set -e", f"undo() {{ {'; '.join(back) or ':'}; }}", *staged]
     for do, _, refused in steps:
         lines.append(f"{do} || {{ undo; echo {shlex.quote(refused)} >&2; exit 1; }}")
     if text != found.rule:
-        lines.append(place_file(RULE) if text else remove_file(RULE))
+        lines.append(place_file(wanted.rule) if text else remove_file(wanted.rule))
         if "udevadm" in found.tools:
             lines.append("udevadm control --reload")
     return "\n".join(lines)

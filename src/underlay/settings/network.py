@@ -67,6 +67,8 @@ class Network(Section):
     service_cidr_v6: IPv6 network of the ClusterIPs of a dual-stack cluster [KEP-563].
     node_prefix: prefix length of one node's pod block, none for 24, with Calico 26
         [kube-controller-manager, --node-cidr-mask-size; Calico, IPPool blockSize].
+    node_prefix_v6: prefix length of one node's IPv6 pod block, none for 64, with Calico 122
+        [kube-controller-manager, --node-cidr-mask-size-ipv6; Calico, IPPool blockSize].
     max_pods: most pods of one node, as its kubelet is told [KubeletConfiguration, maxPods].
     cni: what carries pods between nodes [underlay].
     encapsulation: what pods' packets are wrapped in, flannel's backend (`none` is host-gw) or
@@ -93,6 +95,7 @@ class Network(Section):
     pod_cidr_v6: Cidr | None = None
     service_cidr_v6: Cidr | None = None
     node_prefix: int | None = Field(default=None, ge=8, le=128)
+    node_prefix_v6: int | None = Field(default=None, ge=16, le=128)
     max_pods: int = Field(default=110, ge=1, le=5000)
     cni: Literal["none", "flannel", "calico"] = "none"
     encapsulation: Encapsulation = "vxlan"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from underlay.addressing.chain import beneath
 from underlay.cluster import Api, Kind, Object
 from underlay.cluster.objects import (
+    API_SERVER,
     CONFIG_MAP,
     CRD,
     DAEMON_SET,
@@ -19,19 +21,25 @@ from underlay.cluster.objects import (
     IP_POOL_V3,
     NODE,
     POD,
+    TIGERA_STATUS,
 )
 from underlay.errors import MissingError
 from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
-from underlay.features.calico import canal, guard, manifests, plain, plan, rules
+from underlay.features.calico import canal, guard, manifests, operator, plain, plan, rules
 from underlay.features.calico.settings import Calico
-from underlay.features.cni_run import CniRun, Job, OncePerRun, stop
+from underlay.features.cni_job import CniRun, Job
+from underlay.features.cni_run import OncePerRun, stop
 from underlay.features.flannel.settings import Flannel
 from underlay.features.kube_proxy.settings import KubeProxy
 from underlay.features.preflight.settings import Preflight
 from underlay.operations import cluster_objects
 from underlay.settings import Fleet
 from underlay.settings.fleet import HostSettings
+
+#: Seconds for which everything must run: a calico-node that fails is asked for its readiness every
+#: 10 s and loses it after three of them, and is restarted after six.
+HOLD = 70.0
 
 
 @dataclass(frozen=True)
@@ -65,20 +73,24 @@ def read(fleet: Fleet, api: Api) -> Side:
     wanted = plan.pools(settings, planned.network)
     installation = plan.installation(settings, planned, mode or named)
     refusals = [
-        *guard.install_refusals(settings, [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)]),
+        *guard.install_refusals(
+            settings, [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)], installed
+        ),
         *(
             _canal_refusals(api, first.section(Flannel), planned)
             if settings.install == "canal"
             else guard.pool_refusals(wanted, pools)
         ),
-        *guard.installation_refusals(installation, installed),
-        *guard.proxy_refusals(plan.dataplane(settings, mode or named), mode),
+        *_own_refusals(api, settings, planned, installation),
+        *guard.proxy_refusals(
+            plan.dataplane(settings, mode or named), mode, follows=plan.follows_proxy(settings)
+        ),
     ]
     stop("Calico", refusals)
-    operator = settings.install == "operator"
+    by_operator = settings.install == "operator"
     now = _upstream(first, planned, len(hosts), mode or named)
-    version = plan.SERVED if served or (operator and settings.api_server) else plan.STORED
-    if operator:
+    version = plan.SERVED if served or (by_operator and settings.api_server) else plan.STORED
+    if by_operator:
         now.append(installation)
         now += [plan.api_server()] if settings.api_server else []
     later = cluster_objects.compare(api, _later(settings, planned, version), settings.take_over)
@@ -91,8 +103,9 @@ def read(fleet: Fleet, api: Api) -> Side:
         job=Job(
             cni="calico", api=api, run=CniRun(), changes=compared.changes,
             waits_for=_waits_for(settings.install), wait_s=settings.wait_s,
-            backup=first.section(Preflight).backup, later=later.changes,
+            backup=first.section(Preflight).backup, hold_s=HOLD, later=later.changes,
             take_over=settings.take_over,
+            verify=lambda: _operated(api, wanted, settings.api_server) if by_operator else "",
         ),
         addresses={host.name: address_plan.address_of(host) for host in hosts},
         beneath={place.name: beneath(place)[-1].mtu for place in address_plan.places(fleet)},
@@ -107,6 +120,19 @@ def read(fleet: Fleet, api: Api) -> Side:
             else ()
         ),
     )  # fmt: skip
+
+
+def _operated(api: Api, wanted: Sequence[plan.WantedPool], served: bool) -> str:
+    """What the operator has not done yet; served: it is to bring Calico's API server, too."""
+    for name, kind in operator.STATUSES.items():
+        of = api.find(kind, "default")
+        if of is None or (kind is API_SERVER and not served):
+            continue
+        generation = int(of["metadata"].get("generation", 1))
+        text = operator.complaint(name, api.find(TIGERA_STATUS, name), generation)
+        if text:
+            return text
+    return "; ".join(operator.stale_pools(wanted, _pools(api)[0]))
 
 
 def proxy_mode(api: Api) -> str:
@@ -135,6 +161,17 @@ def _pools(api: Api) -> tuple[list[Object], bool]:
 
 def _installed(api: Api) -> Object | None:
     return api.find(INSTALLATION, "default")
+
+
+def _own_refusals(api: Api, settings: Calico, planned: Plan, installation: Object) -> Iterator[str]:
+    """What the way of installing cannot change: an Installation, or a manifest's ConfigMap."""
+    if settings.install == "operator":
+        yield from guard.installation_refusals(
+            installation, _installed(api), follows=plan.follows_proxy(settings)
+        )
+    elif settings.install == "manifest":
+        live = api.find(CONFIG_MAP, plain.CONFIG_MAP, plain.NAMESPACE)
+        yield from guard.config_refusals(planned.network.bgp, live)
 
 
 def _canal_refusals(api: Api, settings: Flannel, planned: Plan) -> list[str]:

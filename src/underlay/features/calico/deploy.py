@@ -32,9 +32,8 @@ def install() -> None:
         host.log(f"{host.name}: is no node of the cluster: the inventory gives it no network")
         return
     # canal's flannel takes an existing device as it is, like flannel itself
-    device = (
-        net_conf.device(load(host, Flannel), side.plan) if settings.install == "canal" else None
-    )
+    by_canal = settings.install == "canal"
+    device = net_conf.devices(load(host, Flannel), side.plan)[0] if by_canal else None
     found: CniNode | None = host.get_fact(
         Cni, plugins=PLUGINS, device=device.name if device else "", rule=flannel_device.RULE
     )

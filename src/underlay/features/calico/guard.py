@@ -25,7 +25,8 @@ RULES_SINCE = 25
 #: Fields of Installation.spec.calicoNetwork that Calico cannot change under running pods.
 _FIXED = {
     "bgp": "routes of running pods would go",
-    "linuxDataplane": "change it together with kube-proxy's mode, in a maintenance window",
+    "linuxDataplane": "with v3.32 it may change before kube-proxy's mode, which Felix then follows;"
+    " else change both in a maintenance window",
 }
 
 
@@ -70,20 +71,45 @@ def _unknown(where: str, spec: Object, wanted: Sequence[WantedPool]) -> Iterator
         yield f"{where}: is not in the plan; name it in calico.pools, or disable it first"
 
 
-def installation_refusals(wanted: Object, live: Object | None) -> Iterator[str]:
-    """live: the Installation `default`."""
+def installation_refusals(wanted: Object, live: Object | None, *, follows: bool) -> Iterator[str]:
+    """live: the Installation `default`; follows: Felix goes by kube-proxy on each node."""
     if live is None:
         return
     now = live.get("spec", {}).get("calicoNetwork") or {}
     then = wanted["spec"]["calicoNetwork"]
     for key, why in _FIXED.items():
+        if follows and {now.get(key), then[key]} <= {"Iptables", "Nftables"}:
+            continue
         if key in now and now[key] != then[key]:
             yield f"Installation default: {key} is {now[key]} and would become {then[key]}; {why}"
 
 
-def install_refusals(settings: Calico, workloads: Iterable[Object]) -> Iterator[str]:
-    """Another CNI, or Calico that was installed in the other way or at a newer version."""
+def config_refusals(bgp: bool, live: Object | None) -> Iterator[str]:
+    """live: the ConfigMap of a plain manifest; what it says of BGP cannot change under pods."""
+    now = str(((live or {}).get("data") or {}).get("calico_backend") or "")
+    if now and (now == "bird") != bgp:
+        then = "bird" if bgp else "vxlan"
+        yield (
+            f"ConfigMap kube-system/calico-config: calico_backend is {now} and would become {then};"
+            f" {_FIXED['bgp']}, do it in a maintenance window, or set network.bgp to {not bgp}"
+        )
+
+
+def install_refusals(
+    settings: Calico, workloads: Iterable[Object], installation: Object | None
+) -> Iterator[str]:
+    """Another CNI, or Calico that was installed in the other way or at a newer version.
+
+    installation: `default`. Where it is, the operator makes Calico, even if no pod is there yet.
+    """
     found = list(workloads)
+    names = {str(one["metadata"]["name"]) for one in found}
+    if settings.install != "operator" and (installation is not None or "tigera-operator" in names):
+        what = "an Installation" if installation is not None else "the tigera-operator"
+        yield (
+            f"{what} is there: Calico's operator makes Calico in this cluster and would fight with"
+            " a manifest; set calico.install to 'operator'"
+        )
     by_canal = settings.install == "canal"
     yield from cni_guard.workloads(found, "Canal" if by_canal else "Calico")
     for one in found:
@@ -102,7 +128,7 @@ def install_refusals(settings: Calico, workloads: Iterable[Object]) -> Iterator[
                 " to 'operator'"
             )
         running = _version(one)
-        if running and running > _numbers(settings.version):
+        if running and running > plan.numbers(settings.version):
             told = ".".join(map(str, running))
             yield (
                 f"Calico v{told} runs and {settings.version} is older; Calico does not go back, set"
@@ -115,12 +141,8 @@ def _version(found: Object) -> tuple[int, ...]:
     for one in containers:
         match = re.search(r":v(\d+\.\d+\.\d+)", str(one.get("image", "")))
         if match:
-            return _numbers(match[1])
+            return plan.numbers(match[1])
     return ()
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.removeprefix("v").split(".")))
 
 
 def server_refusals(found: Iterable[Object], version: str) -> Iterator[str]:
@@ -141,8 +163,13 @@ def _has_rules(found: object) -> bool:
     return isinstance(found, list) and any(map(_has_rules, found))
 
 
-def proxy_refusals(wanted: str, mode: str) -> Iterator[str]:
-    """wanted: the data plane; mode: what the live ConfigMap of kube-proxy says, "" without one."""
+def proxy_refusals(wanted: str, mode: str, *, follows: bool) -> Iterator[str]:
+    """wanted: the data plane; mode: what the live ConfigMap of kube-proxy says, "" without one.
+
+    follows: Felix with nftables goes by kube-proxy on each node, so it may come first.
+    """
+    if follows and wanted == "nftables":
+        return
     if mode and (mode == "nftables") != (wanted == "nftables"):
         do = "nftables" if mode == "nftables" else "iptables"
         yield (

@@ -13,6 +13,7 @@ from underlay.features.calico.settings import Calico
 Object = dict[str, Any]
 
 NAMESPACE, DAEMON_SET, CONFIG_MAP = "kube-system", "calico-node", "calico-config"
+_IPAM, _BOTH = '"type": "calico-ipam"', '"assign_ipv4": "true", "assign_ipv6": "true"'
 
 
 def objects(
@@ -29,9 +30,7 @@ def environment(settings: Calico, planned: Plan, proxy_mode: str) -> dict[str, s
     found = {
         "CLUSTER_TYPE": "k8s,bgp" if section.bgp else "k8s",
         "IP_AUTODETECTION_METHOD": _method(method),
-        "FELIX_NFTABLESMODE": (
-            "Enabled" if plan.dataplane(settings, proxy_mode) == "nftables" else "Disabled"
-        ),
+        "FELIX_NFTABLESMODE": plan.felix_nftables(settings, proxy_mode),
     }
     seen: set[bool] = set()
     for pool in plan.pools(settings, section):
@@ -50,7 +49,11 @@ def environment(settings: Calico, planned: Plan, proxy_mode: str) -> dict[str, s
         if family == 4:
             found["CALICO_IPV4POOL_IPIP"] = ipip
         else:
-            found |= {"IP6": "autodetect", "FELIX_IPV6SUPPORT": "true"}
+            mtu = str(planned.pod_mtu)
+            found |= {
+                "IP6": "autodetect", "IP6_AUTODETECTION_METHOD": "kubernetes-internal-ip",
+                "FELIX_IPV6SUPPORT": "true", "FELIX_VXLANMTUV6": mtu, "FELIX_WIREGUARDMTUV6": mtu,
+            }  # fmt: skip
     return found
 
 
@@ -68,6 +71,10 @@ def _one(found: Object, settings: Calico, planned: Plan, proxy_mode: str, nodes:
     if (kind, name) == ("ConfigMap", CONFIG_MAP):
         found["data"]["veth_mtu"] = str(planned.pod_mtu)
         found["data"]["calico_backend"] = "bird" if bgp else "vxlan"
+        if planned.network.pod_cidr_v6:
+            # no JSON before calico-node has put values into it; without this, pods get IPv4 only
+            conf = found["data"]["cni_network_config"]
+            found["data"]["cni_network_config"] = conf.replace(_IPAM, f"{_IPAM}, {_BOTH}")
     elif (kind, name) == ("DaemonSet", DAEMON_SET):
         pod = found["spec"]["template"]
         container = pod["spec"]["containers"][0]

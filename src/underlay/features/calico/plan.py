@@ -26,6 +26,7 @@ ENCAPSULATIONS = {
     "ipip-cross-subnet": ("IPIPCrossSubnet", "CrossSubnet", "Never"),
 }
 BLOCKS = {4: 26, 6: 122}
+FOLLOWS = (3, 32)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,28 @@ def dataplane(settings: Calico, proxy_mode: str) -> str:
         # flannel of canal's age writes iptables rules
         return "iptables"
     return settings.dataplane or ("nftables" if proxy_mode == "nftables" else "iptables")
+
+
+def follows_proxy(settings: Calico) -> bool:
+    """Whether a Felix with nftables goes by kube-proxy's mode on its own node.
+
+    Since v3.32 its Auto does, and the operator's Nftables means Auto (tigera/operator v1.42,
+    setNftablesMode); before, it meant nftables whatever kube-proxy does.
+    """
+    return settings.install != "canal" and numbers(settings.version) >= FOLLOWS
+
+
+def felix_nftables(settings: Calico, proxy_mode: str) -> str:
+    """Felix's nftablesMode where no operator sets it."""
+    wanted = dataplane(settings, proxy_mode)
+    if follows_proxy(settings) and (wanted == "nftables" or settings.dataplane is None):
+        return "Auto"
+    return "Enabled" if wanted == "nftables" else "Disabled"
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """v3.32.1 as (3, 32, 1)."""
+    return tuple(map(int, version.removeprefix("v").split(".")))
 
 
 def autodetection(section: Network) -> Object:
@@ -154,6 +177,8 @@ def felix(settings: Calico, section: Network, version: str) -> Object | None:
     spec: Object = dict(settings.felix)
     if section.encapsulation == "wireguard":
         spec["wireguardEnabled"] = True
+        if section.pod_cidr_v6:
+            spec["wireguardEnabledV6"] = True
     if settings.metrics:
         spec |= {"prometheusMetricsEnabled": True}
         spec.setdefault("prometheusMetricsPort", FELIX_METRICS)

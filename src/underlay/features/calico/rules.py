@@ -40,7 +40,7 @@ def problems(fleet: Fleet) -> Iterator[Problem]:
         yield from _sums(first, len(hosts))
         yield from net_conf.ports(hosts)
         return
-    yield from _network(first)
+    yield from cni_rules.of_network(first, "Calico", Calico, cni="calico")
     yield from _pools(first)
     yield from _sums(first, len(hosts))
     yield from _rules_of_one_kind(first)
@@ -60,17 +60,6 @@ def files(settings: Calico, section: Network, nodes: int) -> tuple[str, ...]:
 def sums(settings: Calico) -> dict[str, str]:
     """File -> sha256: what underlay knows, and what the inventory says."""
     return {**SUMS.get(settings.version, {}), **settings.sums}
-
-
-def _network(host: HostSettings) -> Iterator[Problem]:
-    section = host.section(Network)
-    yield from cni_rules.of_network(host, "Calico", Calico, cni="calico")
-    routed = section.encapsulation == "none" or section.encapsulation.startswith("ipip")
-    if routed and not section.bgp:
-        yield Problem(
-            host.name, "network.bgp", f"{section.encapsulation} needs the routes that BGP brings",
-            shown(section.bgp), "set it to True, or use vxlan",
-        )  # fmt: skip
 
 
 def _pools(host: HostSettings) -> Iterator[Problem]:
@@ -138,6 +127,8 @@ def _rules_of_one_kind(host: HostSettings) -> Iterator[Problem]:
     if not host.names(KubeProxy) or settings.dataplane is None:
         return
     mode = host.section(KubeProxy).mode
+    if plan.follows_proxy(settings) and settings.dataplane == "nftables":
+        return
     if (mode == "nftables") != (settings.dataplane == "nftables"):
         yield Problem(
             host.name, "calico.dataplane", f"kube_proxy.mode is {mode}", shown(settings.dataplane),
@@ -151,6 +142,8 @@ def _ports(hosts: list[HostSettings]) -> Iterator[Problem]:
         ours: dict[str, object] = {}
         if section.encapsulation == "wireguard":
             ours["wireguardListeningPort"] = felix.get("wireguardListeningPort", _WIREGUARD[0])
+            if section.pod_cidr_v6:
+                ours["wireguardListeningPortV6"] = _WIREGUARD[1]
         if "vxlan" in plan.pool_encapsulation(section):
             ours["vxlanPort"] = felix.get("vxlanPort", _VXLAN)
         for name, overlay in host.section(WireGuard).of(host.name).items():

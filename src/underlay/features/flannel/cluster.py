@@ -9,13 +9,18 @@ from underlay.cluster import Api
 from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, NODE, POD
 from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
-from underlay.features.cni_run import CniRun, Job, OncePerRun, stop
-from underlay.features.flannel import guard, plan
+from underlay.features.cni_job import CniRun, Job
+from underlay.features.cni_run import OncePerRun, stop
+from underlay.features.flannel import addresses, guard, plan
 from underlay.features.flannel.settings import Flannel
 from underlay.features.kube_proxy.settings import KubeProxy
 from underlay.features.preflight.settings import Preflight
 from underlay.operations import cluster_objects
 from underlay.settings import Fleet
+
+#: Seconds for which flannel's pods must run: one that ends at its start counts as available for a
+#: moment, and its next attempts are 10 and 20 s later.
+HOLD = 30.0
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,14 @@ class Side:
     """The cluster's side of one run.
 
     plan: of addresses and sizes; job: what to change; addresses: host -> its own address;
-    beneath: host -> bytes of a packet that its interface must carry; pods: address -> name.
+    annotations: host -> those of its Node; beneath: host -> bytes of a packet that its interface
+    must carry; pods: address -> name.
     """
 
     plan: Plan
     job: Job
     addresses: dict[str, str]
+    annotations: dict[str, dict[str, str]]
     beneath: dict[str, int]
     pods: dict[str, str]
 
@@ -52,12 +59,15 @@ def read(fleet: Fleet, api: Api) -> Side:
     live = api.find(CONFIG_MAP, plan.CONFIG_MAP, plan.NAMESPACE)
     workloads = [*api.list(DAEMON_SET), *api.list(DEPLOYMENT)]
     refusals += guard.cluster_refusals(net_conf.wanted(settings, planned), live, workloads)
-    addresses = {host.name: address_plan.address_of(host) for host in hosts}
     wanted = plan.objects(settings, planned)
+    annotated = {host.name: addresses.of_node(host) for host in hosts}
     for host, node in names.items():
-        own = plan.node_object(node, addresses[host], settings, settings.public_ips.get(host))
-        if own is not None and node in nodes:
-            wanted.append(own)
+        if node not in nodes:
+            continue
+        live = nodes[node]["metadata"].get("annotations") or {}
+        refusals += addresses.refusals(node, live, annotated[host])
+        own = plan.node_object(node, annotated[host])
+        wanted += [own] if own else []
     stop("flannel", refusals)
     compared = cluster_objects.compare(api, wanted, settings.take_over)
     stop("flannel", compared.refusals)
@@ -66,9 +76,10 @@ def read(fleet: Fleet, api: Api) -> Side:
         job=Job(
             cni="flannel", api=api, run=CniRun(), changes=compared.changes,
             waits_for=((DAEMON_SET, plan.DAEMON_SET, plan.NAMESPACE),), wait_s=settings.wait_s,
-            backup=first.section(Preflight).backup,
+            backup=first.section(Preflight).backup, hold_s=HOLD,
         ),
-        addresses=addresses,
+        addresses={host.name: address_plan.address_of(host) for host in hosts},
+        annotations=annotated,
         beneath={place.name: beneath(place)[-1].mtu for place in address_plan.places(fleet)},
         pods={
             str(pod["status"]["podIP"]): f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"

@@ -9,7 +9,7 @@ from underlay.cluster.of_run import api_of
 from underlay.errors import ClusterError
 from underlay.facts.cni import Cni, CniNode
 from underlay.features import cni_guard, cni_run, net_conf
-from underlay.features.flannel import guard, rules
+from underlay.features.flannel import addresses, guard, rules
 from underlay.features.flannel.cluster import Side, side_of
 from underlay.features.flannel.settings import Flannel
 from underlay.features.fleet import fleet_of, load
@@ -30,16 +30,20 @@ def install() -> None:
     if host.name not in side.addresses:
         host.log(f"{host.name}: is no node of the cluster: the inventory gives it no network")
         return
-    device = net_conf.device(settings, side.plan)
-    found = _read(settings, side, device.name if device else "")
+    devices = net_conf.devices(settings, side.plan)
+    found = _read(settings, side, devices[0].name if devices else "")
     problems = [
         *guard.node_refusals(found, settings, load(host, Network)),
+        *addresses.not_there(side.annotations[host.name], found.addresses),
         *cni_guard.too_small(found, side.addresses[host.name], side.beneath[host.name]),
     ]
     old = cni_guard.old_pods(found, side.plan.pod_mtu)
-    if device is not None:
-        problems += flannel_device.refusals(found, device)
-    tuned = device is None or not flannel_device.differs(found, device)
+    tuned = True
+    for number, device in enumerate(devices):
+        # one reading has the offloads of one device
+        node = flannel_device.read(device, settings.cni_bin) if number else found
+        problems += flannel_device.refusals(node or found, device)
+        tuned = tuned and not flannel_device.differs(node or found, device)
     if not (side.job.changes or problems or old) and tuned:
         return
     notes = [cni_guard.told(old, side.pods, side.plan.pod_mtu)] if old else []
@@ -52,7 +56,7 @@ def install() -> None:
     cni_run.start(name="Stop here unless every node passed", job=side.job, hosts=names)
     cni_run.change(name="Bring flannel's objects to the plan", job=side.job)
     cni_run.finish(name="Stop here unless flannel's pods came up", job=side.job)
-    if device is not None:
+    for device in devices:
         flannel_device.device(
             name=f"Bring {device.name} to the plan", wanted=device, plugins=settings.cni_bin
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -18,7 +19,6 @@ Object = dict[str, Any]
 
 NAMESPACE, CONFIG_MAP, DAEMON_SET = "kube-flannel", "kube-flannel-cfg", "kube-flannel-ds"
 CONFLIST = "10-flannel.conflist"
-ANNOTATION = "flannel.alpha.coreos.com/"
 
 #: The first version that answers on /readyz.
 PROBES = (0, 28, 9)
@@ -67,16 +67,14 @@ def objects(settings: Flannel, plan: Plan) -> list[Object]:
     return list(yaml.safe_load_all(text))
 
 
-def node_object(node: str, address: str, settings: Flannel, public: str | None) -> Object | None:
+def node_object(node: str, annotations: Mapping[str, str]) -> Object | None:
     """The annotations that one Node is to have, None when there are none."""
-    found = {}
-    if settings.by_node_address and address:
-        found[f"{ANNOTATION}node-public-ip{'v6' if ':' in address else ''}"] = address
-    if public:
-        found[f"{ANNOTATION}public-ip{'v6' if ':' in public else ''}-overwrite"] = public
-    if not found:
+    if not annotations:
         return None
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "annotations": found}}
+    return {
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": node, "annotations": dict(annotations)},
+    }  # fmt: skip
 
 
 def _probed(version: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from underlay.features import address_plan, cni_rules, net_conf
+from underlay.features.flannel import addresses
 from underlay.features.flannel.settings import Flannel
 from underlay.settings import Fleet, Problem, shown
 from underlay.settings.fleet import HostSettings
@@ -75,13 +76,7 @@ def _selection(first: HostSettings, hosts: list[HostSettings]) -> Iterator[Probl
             first.name, f"flannel.{ways[0]}", f"network.transport is {section.transport}",
             shown(getattr(flannel, ways[0])), "take it out: flannel gets the transport's interface",
         )  # fmt: skip
-    known = {host.name for host in hosts}
-    for name in flannel.public_ips:
-        if name not in known:
-            yield Problem(
-                first.name, f"flannel.public_ips.{name}", "no host of that name", shown(name),
-                "correct the name",
-            )  # fmt: skip
+    yield from addresses.problems(hosts)
     for host in hosts:
         if flannel.by_node_address and not address_plan.address_of(host):
             yield Problem(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from underlay.cluster import Api
-from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, FELIX, INSTALLATION
+from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT
+from underlay.features.kube_proxy import calico as of_calico
 from underlay.features.kube_proxy.config_text import read as read_config
 from underlay.features.kube_proxy.config_text import value_of
 from underlay.features.kube_proxy.finding import Finding
@@ -27,16 +28,14 @@ _LINK_LOCAL = "169.254."
 class Neighbours:
     """What was read of them.
 
-    dns_cache: addresses of NodeLocal DNSCache, None without it; images: of every workload; felix:
-    spec of the default FelixConfiguration; dataplane: `linuxDataplane` of the operator; flannel:
-    net-conf.json, None without it; replaced: Cilium does kube-proxy's work.
+    dns_cache: addresses of NodeLocal DNSCache, None without it; images: of every workload; calico:
+    None without it; flannel: net-conf.json, None without it; replaced: Cilium does kube-proxy's
+    work.
     """
 
     dns_cache: tuple[str, ...] | None = None
     images: tuple[str, ...] = ()
-    calico: bool = False
-    felix: Mapping[str, Any] = field(default_factory=dict)
-    dataplane: str = ""
+    calico: of_calico.Calico | None = None
     flannel: Mapping[str, Any] | None = None
     replaced: bool = False
 
@@ -50,9 +49,6 @@ def read(api: Api, found: Sequence[Object]) -> Neighbours:
     """Ask only after what is there: most clusters have few of them."""
     names = {w["metadata"]["name"]: w for w in found}
     images = tuple(c.get("image", "") for w in found for c in _containers(w))
-    calico = "calico-node" in names or "canal" in names
-    felix = (api.find(FELIX, "default") or {}) if calico else {}
-    installation = (api.find(INSTALLATION, "default") or {}) if calico else {}
     cilium = names.get("cilium")
     replaced = False
     if cilium is not None:
@@ -62,11 +58,7 @@ def read(api: Api, found: Sequence[Object]) -> Neighbours:
     return Neighbours(
         dns_cache=_dns_cache(found),
         images=images,
-        calico=calico,
-        felix=felix.get("spec") or {},
-        dataplane=str(
-            (installation.get("spec") or {}).get("calicoNetwork", {}).get("linuxDataplane", "")
-        ),
+        calico=of_calico.read(api, names.get("calico-node") or names.get("canal")),
         flannel=_flannel(api, names),
         replaced=replaced,
     )
@@ -78,7 +70,7 @@ def findings(
     """What does not agree with `mode` and the configuration that is to be written. Pure."""
     return [
         *_dns(found, mode, set(cluster_ips)),
-        *_calico(found, mode),
+        *of_calico.findings(found.calico, mode),
         *_announcers(found, mode, config),
         *_others(found, mode),
     ]
@@ -108,36 +100,6 @@ def _dns(found: Neighbours, mode: str, cluster_ips: set[str]) -> Iterator[Findin
             f" iptables only; let it listen on {_LINK_LOCAL}20.10 alone and give that address to"
             " kubelets as clusterDNS first",
         )
-
-
-def _calico(found: Neighbours, mode: str) -> Iterator[Finding]:
-    if not found.calico:
-        return
-    felix = str(found.felix.get("nftablesMode", "Disabled")).lower()
-    if mode == "nftables" and felix == "disabled":
-        yield Finding(
-            "calico-nftables",
-            "Calico's Felix programs iptables (nftablesMode Disabled), which an nftables kube-proxy"
-            " does not meet; set nftablesMode: Auto in FelixConfiguration default first",
-        )
-    if mode != "nftables" and felix == "enabled":
-        yield Finding(
-            "calico-nftables",
-            f"Calico's Felix programs nftables only (nftablesMode Enabled) and mode {mode} needs"
-            " iptables; set nftablesMode: Auto in FelixConfiguration default first",
-        )
-    if mode != "nftables" and found.dataplane.lower() == "nftables":
-        yield Finding(
-            "calico-dataplane",
-            f"Calico's operator has linuxDataplane Nftables, which needs kube-proxy in nftables"
-            f" mode and not {mode}; set linuxDataplane: Iptables in Installation default first",
-        )
-    yield Finding(
-        "calico-restart",
-        "Calico's Felix restarts itself when kube-ipvs0 appears or goes away, and is ready again"
-        " some seconds later; if calico-node does not, delete its pod on that node",
-        refuses=False,
-    )
 
 
 def _announcers(found: Neighbours, mode: str, config: str) -> Iterator[Finding]:

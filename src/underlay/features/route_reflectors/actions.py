@@ -74,6 +74,11 @@ def _record(host: Host, job: Job) -> str:
             " its sessions; look at its calico-node, or name it in route_reflectors.without"
         )
     taken = Snapshot(now.state, taking, gate.baseline(readings, now.layout))
+    for name, addresses in taken.baseline.idle.items():
+        host.log(
+            f"{host.name}: {name}: {len(addresses)} sessions are not Established already, as with"
+            f" {addresses[0]}; no gate waits for them"
+        )
     sentence = writes.entry(host, "snapshot", taken.to_json())
     job.run.snapshot = None if sentence else taken
     return sentence

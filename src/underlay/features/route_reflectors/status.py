@@ -120,7 +120,8 @@ def _collect(
     while len(found) < len(names):
         for name, node in names.items():
             status = (find(name) or {}).get("status") or {} if node not in found else {}
-            if status.get("lastUpdated") and "bgp" in status and "routes" in status:
+            told = all(isinstance(status.get(part), dict) for part in ("bgp", "routes"))
+            if status.get("lastUpdated") and told:
                 found[node] = reading(status)
         if time.monotonic() > deadline:
             break
@@ -131,16 +132,17 @@ def _collect(
 
 def reading(status: Mapping[str, Any]) -> Reading:
     """What a CalicoNodeStatus says, in the terms of BIRD's own answer."""
-    bgp, routes = status["bgp"], status["routes"]
+    bgp, routes = status.get("bgp") or {}, status.get("routes") or {}
     peers = [*(bgp.get("peersV4") or []), *(bgp.get("peersV6") or [])]
     every = [*(routes.get("routesV4") or []), *(routes.get("routesV6") or [])]
-    sources = [(r["destination"], (r.get("learnedFrom") or {}).get("sourceType"), r.get("type"))
+    sources = [(r.get("destination"), (r.get("learnedFrom") or {}).get("sourceType"), r.get("type"))
                for r in every]  # fmt: skip
     return Reading(
-        sessions={peer["peerIP"]: peer["state"] for peer in peers},
+        # every field is optional in the definition: a state that is not told is no Established
+        sessions={p["peerIP"]: str(p.get("state") or "unknown") for p in peers if p.get("peerIP")},
         learned=frozenset(
             net for net, source, use in sources
-            if source in ("NodeMesh", "BGPPeer") and use == "FIB"
+            if net and source in ("NodeMesh", "BGPPeer") and use == "FIB"
         ),
-        own=frozenset(net for net, source, _ in sources if source == "Static"),
+        own=frozenset(net for net, source, _ in sources if net and source == "Static"),
     )  # fmt: skip

@@ -96,7 +96,7 @@ class Layout:
         self, here: Sequence[Node], spec: Mapping[str, Any]
     ) -> Iterator[tuple[str, Session]]:
         address = bare(str(spec["peerIP"]))
-        number = int(spec.get("asNumber") or self.as_number)
+        number = as_number(spec.get("asNumber") or self.as_number)
         peer = next((node for node in self.nodes if address in node.addresses), None)
         for node in here:
             if address in node.addresses:
@@ -127,6 +127,14 @@ class Layout:
     def of(self, node: Node) -> int:
         """The AS number of a node."""
         return node.as_number or self.as_number
+
+
+def as_number(found: object) -> int:
+    """A number, or two halves as `1.10` (RFC 5396); ValueError names what is neither."""
+    high, dot, low = str(found).strip().partition(".")
+    if not high.isdecimal() or (dot and not low.isdecimal()):
+        raise ValueError(f"no AS number: {found!r}")
+    return int(high) * 65536 + int(low) if dot else int(high)
 
 
 def bare(address: str) -> str:

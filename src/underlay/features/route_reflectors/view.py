@@ -8,10 +8,11 @@ from typing import Any
 
 from underlay.cluster import Api
 from underlay.cluster.objects import NODE
+from underlay.errors import ClusterError
 from underlay.features.route_reflectors import plan
 from underlay.features.route_reflectors.plan import Mark, State
 from underlay.features.route_reflectors.store import Store
-from underlay.features.route_reflectors.topology import DEFAULT_AS, Layout, Node
+from underlay.features.route_reflectors.topology import DEFAULT_AS, Layout, Node, as_number
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ def read(api: Api, store: Store, label: str) -> View:
     }
     # absent means on
     mesh = configuration.get("nodeToNodeMeshEnabled") is not False
-    number = int(configuration.get("asNumber") or DEFAULT_AS)
+    number = _number(configuration.get("asNumber") or DEFAULT_AS, "BGPConfiguration default")
+    for name, spec in peers.items():
+        # before a plan is made of it
+        _number(spec.get("asNumber") or number, f"BGPPeer {name}")
     ours = {name: spec for name, spec in peers.items() if name.startswith(plan.OURS)}
     return View(
         layout=Layout(tuple(nodes), mesh, number, peers),
@@ -70,14 +74,15 @@ def _node(found: Mapping[str, Any]) -> Node:
         ),
         labels=dict(meta.get("labels") or {}),
         cluster_id=str(notes.get(plan.ID) or ""),
-        as_number=_as_number(number) if number else None,
+        as_number=_number(number, f"{_name(found)}: {plan.AS_NUMBER}") if number else None,
     )
 
 
-def _as_number(text: str) -> int:
-    """A number, or two halves as `1.10` (RFC 5396)."""
-    high, dot, low = text.partition(".")
-    return int(high) * 65536 + int(low) if dot else int(text)
+def _number(found: object, where: str) -> int:
+    try:
+        return as_number(found)
+    except ValueError as error:
+        raise ClusterError(f"{where}: {error}; correct it, Calico cannot read it either") from error
 
 
 def _is_ready(node: Mapping[str, Any]) -> bool:

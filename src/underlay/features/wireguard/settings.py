@@ -17,6 +17,7 @@ INTERFACE_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}")
 TAKEN = {
     "lo": "the kernel", "wireguard.cali": "Calico", "wg-v6.cali": "Calico",
     "flannel-wg": "flannel", "flannel-wg-v6": "flannel", "flannel.1": "flannel",
+    "flannel-v6.1": "flannel",
     "kilo0": "Kilo", "cilium_wg0": "Cilium", "cni0": "the bridge plugin",
 }  # fmt: skip
 

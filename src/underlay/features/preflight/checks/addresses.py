@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from underlay.addressing.capacity import shortfalls
+from underlay.addressing.capacity import V6, shortfalls
 from underlay.addressing.overlap import (
     Named,
     blocks,
@@ -120,8 +120,9 @@ def _dual_stack_applies(scene: Scene) -> str:
 def _capacity(scene: Scene) -> Iterator[Finding]:
     plan = scene.network
     nodes, six = len(scene.hosts), plan.pod_cidr_v6
-    if plan.cni != "calico" and six and blocks(network(six), 64) < nodes:
-        text = f"IPv6 pod CIDR {six} holds {blocks(network(six), 64)} blocks of /64"
+    bits = plan.node_prefix_v6 or V6
+    if plan.cni != "calico" and six and blocks(network(six), bits) < nodes:
+        text = f"IPv6 pod CIDR {six} holds {blocks(network(six), bits)} blocks of /{bits}"
         yield Finding(Status.FAIL, f"{text}, there are {nodes} nodes")
     for text in shortfalls(
         plan.pod_cidr or "0.0.0.0/0", nodes=nodes, max_pods=plan.max_pods,

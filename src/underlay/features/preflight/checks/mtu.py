@@ -79,10 +79,11 @@ def _declared(scene: Scene) -> Iterator[Finding]:
 def _overlay(scene: Scene) -> Iterator[Finding]:
     for host, node in scene.read():
         wanted = node.flannel.get("FLANNEL_MTU", "")
-        device = next((link for link in node.links if link.name.startswith("flannel.")), None)
-        if wanted.isdigit() and device is not None and device.mtu != int(wanted):
-            text = f"{host.name}: {device.name} has MTU {device.mtu}, but pods get {wanted}"
-            yield Finding(Status.FAIL, text, (host.name,))
+        for device in node.links:
+            ours = device.name.startswith(("flannel.", "flannel-"))
+            if ours and wanted.isdigit() and device.mtu != int(wanted):
+                text = f"{host.name}: {device.name} has MTU {device.mtu}, but pods get {wanted}"
+                yield Finding(Status.FAIL, text, (host.name,))
 
 
 def _overlay_applies(scene: Scene) -> str:
@@ -103,7 +104,8 @@ CHECKS = (
     Check(
         "mtu/overlay", "The overlay device and the pods agree on a size", Severity.ERROR,
         "flannel keeps an existing device when its MTU changes, so new pods send too much.",
-        "ip link set flannel.1 mtu to the value of FLANNEL_MTU, or delete it and restart flanneld",
+        "ip link set that device's mtu to the value of FLANNEL_MTU, or delete it and restart"
+        " flanneld",
         _overlay, _overlay_applies,
     ),
 )  # fmt: skip
