@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from underlay.addressing.overlap import network as parsed
 from underlay.facts.node import Node, interface
+from underlay.features.calls import ends_link, in_overlay
 from underlay.features.kernel_modules.settings import SETS, KernelModules
 from underlay.features.preflight.agent import Arrival, Row, Started
 from underlay.features.preflight.changes import modules_for
@@ -54,9 +55,9 @@ def needed_modules(settings: HostSettings, change: str) -> tuple[str, ...]:
         found.append("br_netfilter")
     if network.cni != "none":
         found += SETS.get(network.encapsulation.removesuffix("-cross-subnet"), ())
-    if {"hubs", "spokes"} & set(settings.groups):
+    if in_overlay(settings):
         found += SETS["wireguard"]
-    if "gateways" in settings.groups:
+    if ends_link(settings):
         found += SETS["ipsec"]
     return tuple(dict.fromkeys(found))
 
@@ -158,6 +159,7 @@ def probes(plan: Plan, heard: Mapping[str, Heard], hosts: Mapping[str, Host]) ->
                 mtus.append(found)
             else:
                 flows.append(_flow(name, peer, row, came, _states(heard[peer])))
+    flows += _untried(plan, there)
     order = {name: number for number, name in enumerate(names)}
     turn = {(use.protocol, use.port): number for number, use in enumerate(plan.uses)}
     flows.sort(
@@ -167,6 +169,15 @@ def probes(plan: Plan, heard: Mapping[str, Heard], hosts: Mapping[str, Host]) ->
     uses = {(use.protocol, use.port): use.why for use in plan.uses}
     pairs = tuple(pair for pair in plan.pairs if set(pair) <= there)
     return Probes(tuple(flows), tuple(mtus), tuple(dns), pairs, uses, plan.seed)
+
+
+def _untried(plan: Plan, there: Collection[str]) -> Iterator[Flow]:
+    """What will be used and no probe can stand for."""
+    for use in plan.uses:
+        for call in plan.untried(use):
+            if {call.source, call.target} <= set(there):
+                why = f"not tried: {call.untried}"
+                yield Flow(call.source, call.target, use.protocol, use.port, "unknown", why)
 
 
 Arrived = Mapping[tuple[str, str, str, int], Arrival]

@@ -20,6 +20,7 @@ from pyinfra.api.command import StringCommand
 
 from underlay.cluster import of_run
 from underlay.facts import node
+from underlay.features.declared import Declared, declared
 from underlay.features.preflight import agent, assemble
 from underlay.features.preflight.asking import cluster_view
 from underlay.features.preflight.assemble import Heard
@@ -81,7 +82,7 @@ def look(
     probes = Probes()
     if options.probe:
         targets = _targets(hosts, heard)
-        pairs = _plan(targets, hosts, assemble.groups_of(settings), options)
+        pairs = _plan(targets, declared(fleet), assemble.groups_of(settings), options)
         run.probe(pairs, hosts)
         probes = assemble.probes(pairs, heard, hosts)
     done = {name: assemble.finished(host, heard[name]) for name, host in hosts.items()}
@@ -112,16 +113,16 @@ def _targets(hosts: Mapping[str, Host], heard: Mapping[str, Heard]) -> dict[str,
 
 def _plan(
     targets: Mapping[str, Target],
-    hosts: Mapping[str, Host],
+    found: Declared,
     groups: Mapping[str, Sequence[str]],
     options: Options,
 ) -> Plan:
-    first = next(iter(hosts.values()))
+    how = found.preflight
     seed = options.seed if options.seed is not None else secrets.randbelow(10**6)
     return plan(
-        targets, uses(groups, first.network, first.preflight), groups,
-        mesh_up_to=first.preflight.mesh_up_to if options.sample is None else 1,
-        sample=options.sample or first.preflight.sample, seed=seed,
+        targets, uses(groups, found), groups,
+        mesh_up_to=how.mesh_up_to if options.sample is None else 1,
+        sample=options.sample or how.sample, seed=seed,
     )  # fmt: skip
 
 

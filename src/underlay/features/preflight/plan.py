@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from underlay.features.calls import Call
 from underlay.features.preflight.ports import CONTROL_PLANE, EVERYONE, Use, etcd_members
 
 #: Size of a small datagram's payload.
@@ -44,12 +45,25 @@ class Plan:
         """What one node asks, and of whom."""
         peers = [target for one, target in self.pairs if one == source]
         for use in self.uses:
-            if source in self.members[use.sources]:
+            if use.calls:
+                mine = {call.target for call in use.calls if call.source == source}
+                mine -= {call.target for call in self.untried(use) if call.source == source}
+                yield from ((use, peer) for peer in peers if peer in mine)
+            elif source in self.members[use.sources]:
                 yield from ((use, peer) for peer in peers if peer in self.members[use.targets])
+
+    def untried(self, use: Use) -> list[Call]:
+        """Calls between these nodes that no probe can stand for."""
+        there = self.targets.keys()
+        return [c for c in use.calls if c.untried and c.source in there and c.target in there]
 
     def listens(self, name: str) -> list[tuple[str, int]]:
         """Protocol and port that this node must answer on."""
-        found = ((u.protocol, u.port) for u in self.uses if name in self.members[u.targets])
+        found = (
+            (use.protocol, use.port)
+            for use in self.uses
+            if name in self.members[use.targets] or any(name == c.target for c in use.calls)
+        )
         return list(dict.fromkeys(found))
 
 
@@ -62,7 +76,11 @@ def plan(
     sample: int,
     seed: int,
 ) -> Plan:
-    """Every pair up to `mesh_up_to` nodes; above it O(n*k) pairs chosen by `seed`."""
+    """Every pair up to `mesh_up_to` nodes; above it O(n*k) pairs chosen by `seed`.
+
+    What a section names is asked in any case: whether a node reaches its hub is no matter of
+    chance.
+    """
     names = list(targets)
     members = {
         group: frozenset(
@@ -75,6 +93,14 @@ def plan(
         every = tuple((a, b) for a in names for b in names if a != b)
         return Plan(targets, tuple(uses), every, members, None)
     chosen = _sampled(names, groups, sample, random.Random(seed))  # noqa: S311 - not a secret
+    calls = {(c.source, c.target) for use in uses for c in use.calls}
+    order = {name: number for number, name in enumerate(names)}
+    chosen = tuple(
+        sorted(
+            {*chosen, *(pair for pair in calls if set(pair) <= order.keys())},
+            key=lambda pair: (order[pair[0]], order[pair[1]]),
+        )
+    )
     return Plan(targets, tuple(uses), chosen, members, seed)
 
 
@@ -96,5 +122,4 @@ def _sampled(
         found.update(
             dict.fromkeys((name, o) for o in chance.sample(others, min(sample, len(others))))
         )
-    order = {name: number for number, name in enumerate(names)}
-    return tuple(sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]])))
+    return tuple(found)
