@@ -18,7 +18,7 @@ from underlay.checks.model import Phase
 from underlay.checks.select import Waiver, chosen, known_scope, read_waivers, waived
 from underlay.errors import UsageError
 from underlay.facts import node
-from underlay.features.preflight import agent, assemble, snapshot
+from underlay.features.preflight import addresses, agent, snapshot
 from underlay.features.preflight.backup import read_backup, read_parts, write_backup
 from underlay.features.preflight.changes import SCOPES
 from underlay.features.preflight.checks import CHECKS
@@ -188,7 +188,7 @@ def test_the_loopback_is_no_node_address() -> None:
     facts = node.Node(
         "n0", addresses={"lo": ("127.0.0.1/8",), "eth0": ("192.0.2.10/24",)}, default_device="eth0"
     )
-    assert assemble.address_of(Host("n0", address="127.0.0.1"), facts) == "192.0.2.10"
-    assert assemble.address_of(Host("n0", address="192.0.2.10"), facts) == "192.0.2.10"
+    assert addresses.address_of(Host("n0", address="127.0.0.1"), facts) == "192.0.2.10"
+    assert addresses.address_of(Host("n0", address="192.0.2.10"), facts) == "192.0.2.10"
     inside = Host("n0", address="127.0.0.1", network=Network(node_cidr="192.0.2.0/24"))
-    assert assemble.address_of(inside, facts) == "192.0.2.10"
+    assert addresses.address_of(inside, facts) == "192.0.2.10"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from underlay.checks.model import Status
+from underlay.facts.node import Link, Node
 from underlay.features import all_sections
 from underlay.features.calls import Call
 from underlay.features.declared import Declared, declared
-from underlay.features.preflight import assemble
+from underlay.features.preflight import addresses, agent, assemble
+from underlay.features.preflight.checks import CHECKS
 from underlay.features.preflight.plan import Plan, Target, plan
 from underlay.features.preflight.ports import Use, uses
+from underlay.features.preflight.scene import Host, Probes, Scene
 from underlay.settings.fleet import RawHost
 from underlay.settings.read import read_fleet
 
@@ -188,4 +193,99 @@ def test_an_endpoint_that_is_a_name_is_said_to_be_untried_and_is_no_pass() -> No
     assert (flow.source, flow.target, flow.verdict) == ("a", "hub", "unknown")
     assert flow.detail == (
         "not tried: its endpoint hub.example is a name, which only the tunnel resolves"
+    )
+
+
+def _facts(**devices: str) -> Node:
+    return Node(
+        "n", links=tuple(Link(name, 1420 if name == "wg0" else 1500, True, "") for name in devices),
+        addresses={name: (text,) for name, text in devices.items()}, default_device="eth0",
+    )  # fmt: skip
+
+
+def _host(name: str, **network: Any) -> Host:
+    data = {"network": {"transport": "wg0", **network}, "wireguard": {"overlays": {"wg0": OVERLAY}}}
+    raw = [RawHost(each, (), data, {}) for each in ("hub", "a", "b")]
+    fleet, problems = read_fleet(raw, all_sections())
+    assert not problems, problems
+    return assemble.host_of(fleet.hosts[name], "", "192.0.2.9")
+
+
+def test_the_cni_is_tried_on_the_overlay_and_the_overlay_beneath_it() -> None:
+    up = addresses.known(_host("a"), _facts(eth0="192.0.2.9/24", wg0="10.8.0.2/24"))
+    assert (up.address, up.beneath, up.waits) == ("10.8.0.2", "192.0.2.9", False)
+    declared_over = _host("a", address="10.8.0.2", node_cidr="10.8.0.0/24")
+    up = addresses.known(declared_over, _facts(eth0="192.0.2.9/24", wg0="10.8.0.2/24"))
+    assert (up.address, up.beneath) == ("10.8.0.2", "192.0.2.9")
+    target = addresses.target_of(up, _facts(eth0="192.0.2.9/24", wg0="10.8.0.2/24"))
+    assert target is not None
+    assert (target.mtu, target.beneath_mtu, target.waits) == (1420, 1500, False)
+    down = addresses.known(declared_over, _facts(eth0="192.0.2.9/24"))
+    assert (down.address, down.beneath, down.waits) == ("192.0.2.9", "192.0.2.9", True)
+
+
+def _overlay_plan(*, waits: bool) -> Plan:
+    uses_ = _uses("hub", "a", "b", network={"cni": "flannel", "transport": "wg0"},
+                  wireguard={"overlays": {"wg0": OVERLAY}})  # fmt: skip
+    targets = {
+        name: Target(
+            name, f"192.0.2.{n}" if waits else f"10.8.0.{n}", 1420, "", f"192.0.2.{n}", 1500,
+            frozenset({f"192.0.2.{n}", f"10.8.0.{n}", "198.51.100.3" if name == "b" else ""}),
+            waits,
+        )
+        for n, name in enumerate(("hub", "a", "b"), 1)
+    }  # fmt: skip
+    return plan(targets, uses_, {}, mesh_up_to=64, sample=3, seed=1)
+
+
+def test_an_overlay_that_is_not_up_is_tried_and_nothing_on_it() -> None:
+    made = _overlay_plan(waits=True)
+    assert {(use.why, peer) for use, peer in made.flows("a")} == {
+        ("WireGuard wg0", "hub"), ("WireGuard wg0", "b")
+    }  # fmt: skip
+    assert {("flannel vxlan", "hub"), ("flannel vxlan", "b")} < {
+        (use.why, peer) for use, peer in _overlay_plan(waits=False).flows("a")
+    }
+
+
+def test_an_agent_is_told_where_a_tunnel_goes_and_where_to_listen() -> None:
+    made = _overlay_plan(waits=False)
+    told = agent.message(made, "a", run="00" * 8, wait=1, dns=[])
+    assert {use: place[1:] for use, place in told["places"].items()} == {
+        "udp/51999/0": ("203.0.113.7", 40000), "udp/51999/2": ("198.51.100.3", 51999)
+    }  # fmt: skip
+    sizes = {(port, size) for _, port, peer, size in told["flows"] if peer == 0}
+    assert {(8472, 1392), (51999, 1472)} < sizes
+    assert made.hears("b") == {("udp", 51999): "198.51.100.3"}
+    # the NAT's address is on none of its interfaces, the one of `reach` is
+    assert made.hears("hub") == {("udp", 51999): "192.0.2.1"}
+
+
+def test_a_declared_nat_is_no_finding_and_another_is() -> None:
+    made = _overlay_plan(waits=False)
+    heard = {name: assemble.Heard(rows=[]) for name in made.targets}
+    for name, peer in (("a", 0), ("b", 0)):
+        heard[name].rows = [agent.Row("flow", "udp", peer, 51999, 64, "open", "", 1)]
+        source = list(made.targets).index(name)
+        arrived = agent.Arrival("udp", 51999, source, "203.0.113.99", 1, 64)
+        heard["hub"].arrivals.append(arrived)
+    flows = assemble.probes(made, heard, {}).flows
+    assert [(f.source, f.beneath, f.translated) for f in flows] == [
+        ("a", True, True), ("b", True, False)
+    ]  # fmt: skip
+    facts = _facts(eth0="192.0.2.3/24")
+    hosts = {n: Host(n, address=f"10.8.0.{i}", facts=facts) for i, n in enumerate("hab", 1)}
+    scene = Scene({**hosts, "hub": hosts["h"]}, Probes(flows))
+    (check,) = [check for check in CHECKS if check.id == "reach/source-address"]
+    assert [found.hosts for found in check.evaluate(scene)] == [("b",)]
+
+
+def test_a_node_whose_overlay_is_not_up_is_said_not_to_be_wholly_tried() -> None:
+    host = addresses.known(_host("a"), _facts(eth0="192.0.2.9/24"))
+    scene = Scene({"a": replace(host, facts=_facts(eth0="192.0.2.9/24"))})
+    (check,) = [check for check in CHECKS if check.id == "probe/agent"]
+    (found,) = check.evaluate(scene)
+    assert found.status is Status.UNKNOWN
+    assert found.message == (
+        "a: only the ports beneath wg0 were tried: no interface carries 10.8.0.2 yet"
     )

@@ -11,6 +11,7 @@ from underlay.features.route_reflectors.settings import RouteReflectors
 from underlay.features.wireguard.plan import endpoint_of, linked
 from underlay.features.wireguard.settings import Overlay, WireGuard, endpoint, numeric
 from underlay.settings.fleet import HostSettings
+from underlay.settings.network import Network
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ def in_overlay(settings: HostSettings) -> bool:
     if settings.names(WireGuard):
         return bool(settings.section(WireGuard).of(settings.name))
     return bool({"hubs", "spokes"} & set(settings.groups))
+
+
+def overlay_address(settings: HostSettings) -> str:
+    """A host's address in the overlay that the CNI lies on, "" for none."""
+    name = settings.section(Network).transport or ""
+    overlay = settings.section(WireGuard).of(settings.name).get(name)
+    return "" if overlay is None else str(overlay.members[settings.name].address)
 
 
 def ends_link(settings: HostSettings) -> bool:

@@ -21,7 +21,7 @@ from pyinfra.api.command import StringCommand
 from underlay.cluster import of_run
 from underlay.facts import node
 from underlay.features.declared import Declared, declared
-from underlay.features.preflight import agent, assemble
+from underlay.features.preflight import addresses, agent, assemble
 from underlay.features.preflight.asking import cluster_view
 from underlay.features.preflight.assemble import Heard
 from underlay.features.preflight.backup import read_backup
@@ -77,8 +77,7 @@ def look(
             # the address of SSH may be a forwarded port's: only the node can tell
             hosts[name] = replace(hosts[name], address=hosts[name].network.address or "")
         else:
-            found = replace(hosts[name], address=assemble.address_of(hosts[name], one.facts))
-            hosts[name] = replace(found, second=assemble.second_of(found, one.facts))
+            hosts[name] = addresses.known(hosts[name], one.facts)
     probes = Probes()
     if options.probe:
         targets = _targets(hosts, heard)
@@ -101,7 +100,7 @@ def _targets(hosts: Mapping[str, Host], heard: Mapping[str, Heard]) -> dict[str,
         facts = heard[name].facts
         if facts is None:
             continue
-        target = assemble.target_of(host, facts)
+        target = addresses.target_of(host, facts)
         if not agent.can_run(facts.tools):
             heard[name].unprobed = "neither python3 nor socat nor nc is on it"
         elif target is None:

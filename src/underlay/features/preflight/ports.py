@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from underlay.features.calls import Call, esp_in_udp, ike, reflected, wireguard
 from underlay.features.declared import Declared
@@ -25,7 +26,8 @@ class Use:
 
     protocol: tcp, udp, ipip (4) or esp (50); port: 0 for the latter two; sources, targets: groups;
     full_size: the datagrams will be as large as the path allows; calls: who calls whom, where a
-    section names the hosts, in place of groups.
+    section names the hosts, in place of groups; beneath: a tunnel's own, between the addresses that
+    carry it.
     """
 
     protocol: str
@@ -35,6 +37,15 @@ class Use:
     why: str
     full_size: bool = False
     calls: tuple[Call, ...] = ()
+    beneath: bool = False
+
+    def call(self, source: str, target: str) -> Call | None:
+        """The call between two hosts, None where no section names one."""
+        return self._by_ends.get((source, target))
+
+    @cached_property
+    def _by_ends(self) -> Mapping[tuple[str, str], Call]:
+        return {(call.source, call.target): call for call in self.calls}
 
     @property
     def label(self) -> str:
@@ -134,7 +145,7 @@ def _tunnels(groups: Mapping[str, Sequence[str]], declared: Declared) -> Iterato
     if "wireguard" in declared.named:
         for name, overlay in declared.wireguard.overlays.items():
             if calls := wireguard(overlay):
-                yield Use("udp", overlay.port, "", "", f"WireGuard {name}", True, calls)
+                yield Use("udp", overlay.port, "", "", f"WireGuard {name}", True, calls, True)
     elif groups.get("hubs") and groups.get("spokes"):
         # only the spoke opens: it may sit behind NAT
         yield Use("udp", 51820, "spokes", "hubs", "WireGuard", full_size=True)
@@ -148,11 +159,11 @@ def _tunnels(groups: Mapping[str, Sequence[str]], declared: Declared) -> Iterato
 def _link(name: str, calls: tuple[Call, ...], udp: bool) -> Iterator[Use]:
     if not calls:
         return
-    yield Use("udp", 500, "", "", f"IKE of {name}", calls=calls)
+    yield Use("udp", 500, "", "", f"IKE of {name}", calls=calls, beneath=True)
     why = f"IKE and ESP of {name}" if udp else f"IKE of {name}, moved"
-    yield Use("udp", 4500, "", "", why, udp, calls)
+    yield Use("udp", 4500, "", "", why, udp, calls, True)
     if not udp:
-        yield Use("esp", 0, "", "", f"ESP of {name}", calls=calls)
+        yield Use("esp", 0, "", "", f"ESP of {name}", calls=calls, beneath=True)
 
 
 def _ipsec(group: str) -> Iterator[Use]:

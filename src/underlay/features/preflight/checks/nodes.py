@@ -90,6 +90,20 @@ def _agent(scene: Scene) -> Iterator[Finding]:
     for reason, hosts in groups.items():
         names = tuple(host.name for host in hosts)
         yield Finding(Status.UNKNOWN, f"{listed(names)}: not probed: {reason}", names)
+    yield from _waiting([host for host in scene if host.waits and host.facts and not host.lost])
+
+
+def _waiting(hosts: list[Host]) -> Iterator[Finding]:
+    """What Kubernetes and the CNI will use cannot be tried before the overlay is there."""
+    if hosts:
+        names = tuple(host.name for host in hosts)
+        overlay, addresses = hosts[0].network.transport, listed(host.over for host in hosts)
+        yield Finding(
+            Status.UNKNOWN,
+            f"{listed(names)}: only the ports beneath {overlay} were tried: no interface carries"
+            f" {addresses} yet",
+            names, "apply deploys/wireguard.py, then run the pre-flight again",
+        )  # fmt: skip
 
 
 def _leftovers(scene: Scene) -> Iterator[Finding]:
