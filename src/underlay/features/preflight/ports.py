@@ -108,6 +108,9 @@ def _flannel(declared: Declared) -> Iterator[Use]:
         yield Use("udp", ports[kind], EVERYONE, EVERYONE, f"flannel {kind}", full_size=True)
     if kind == "ipsec":
         yield from _ipsec(EVERYONE)
+    if kind.startswith("ipip"):
+        # a backend of flannel's that others install
+        yield Use("ipip", 0, EVERYONE, EVERYONE, "flannel ipip")
 
 
 def _calico(declared: Declared) -> Iterator[Use]:
