@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.cli.conftest import Project
 from tests.cli.listener import Listener
@@ -128,3 +130,17 @@ def test_a_host_that_drops_out_fails_the_run(
     project.write("deploys/nothing.py", "from pyinfra.operations import server\n")
     done = project.pyinfra("-y", *dry, "inventory.py", "deploys/nothing.py")
     assert done.returncode != 0, done.stdout + done.stderr
+
+
+def test_hosts_that_are_off_are_rows_with_a_reason_and_exit_code_5(project: Project) -> None:
+    """Nothing passes over hosts that nobody saw."""
+    away = [(f"w{n}", {"ssh_hostname": "127.0.0.1", "ssh_port": n}) for n in (1, 2)]
+    project.write("inventory.py", f"workers = {away!r}\n")
+    done = project.underlay("preflight", "inventory.py", "--format", "json")
+    assert done.returncode == 5
+    report = json.loads(done.stdout)
+    assert [row["name"] for row in report["hosts"]] == ["w1", "w2"]
+    assert all("port" in row["lost"] for row in report["hosts"])
+    assert report["counts"]["fail"] == 1
+    seen = {check["id"] for check in report["checks"] if check["status"] == "pass"}
+    assert seen <= {"address/overlap", "address/capacity", "cni/backup"}

@@ -96,7 +96,7 @@ def _asked(found: Any, now: Situation) -> Situation:
             raise ClusterError(f"no host in the group {GROUP} and no cluster.kubeconfig")
         with inventory.reached(found, (GROUP,)) as (hosts, lost):
             if not hosts:
-                names = ", ".join(host.name for host in lost)
+                names = ", ".join(lost)
                 raise ClusterError(f"{names}: not reachable over SSH")
             return with_cluster(now, api_of(hosts[0].state, settings))
     except ClusterError as error:

@@ -97,7 +97,7 @@ def run(name: str, given: CheckOptions) -> int:
     progress = Progress(began)
     progress("connecting", 0, len(chosen))
     with inventory.reached(found, given.hosts) as (hosts, lost):
-        away = {host.name: "not reachable over SSH; check address and key" for host in lost}
+        away = {name: f"not reachable over SSH: {why}" for name, why in lost.items()}
         scene = look(hosts, away, fleet, wanted, progress)
     progress.end()
     told, notes = results(scene, Phase(name), waivers, date.today())

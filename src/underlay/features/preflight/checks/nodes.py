@@ -106,6 +106,11 @@ def _waiting(hosts: list[Host]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _agent_applies(scene: Scene) -> str:
+    there = any(host.tool or host.unprobed or host.waits for host in scene)
+    return "" if there else "no node was probed"
+
+
 def _leftovers(scene: Scene) -> Iterator[Finding]:
     for host, node in scene.read():
         if host.leftover:
@@ -151,7 +156,7 @@ CHECKS = (
         "probe/agent", "Every node could be probed", Severity.ERROR,
         "A port that nobody listened on, and that nobody tried, is not a port that works.",
         "install python3 on the node (python3-minimal is enough) or socat, and allow /run or /tmp"
-        " to be written", _agent,
+        " to be written", _agent, _agent_applies,
     ),
     Check(
         "probe/leftovers", "Nothing of a pre-flight is left on a node", Severity.ERROR,
