@@ -32,6 +32,7 @@ WIDTH = 100
 @click.option("--nodes", type=click.IntRange(1), help="As many as are planned, if more than now.")
 @click.option("--services", type=click.IntRange(0), help="As many as are planned.")
 @click.option("--kubernetes", metavar="1.34", help="Version, where no cluster can be asked.")
+@click.option("--kernel", metavar="5.10", help="Of the oldest node, where no cluster can be asked.")
 @click.option("--cluster/--no-cluster", default=True, help="Ask the running cluster, or only plan.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: docs/schemas/advice.json.")
 @DATA
@@ -42,6 +43,7 @@ def command(
     nodes: int | None,
     services: int | None,
     kubernetes: str | None,
+    kernel: str | None,
     cluster: bool,
     as_json: bool,
     data: tuple[str, ...],
@@ -51,22 +53,24 @@ def command(
     \b
     underlay advise inventory.py
     underlay advise inventory.py --need network-policy --nodes 300
-    underlay advise inventory.py --no-cluster --kubernetes 1.34 --json
+    underlay advise inventory.py --no-cluster --kubernetes 1.34 --kernel 5.10 --json
 
     Nothing is changed. Without a cluster it says what it does not know and what follows from that.
     """
     found = inventory.load(inventory_file, parsed(data))
-    from underlay.features.advising import dotted, situation
+    from underlay.features.advising import situation
     from underlay.features.fleet import fleet_of
 
-    version = dotted(kubernetes) if kubernetes else None
-    if kubernetes and version is None:
-        raise UsageError(f"--kubernetes: not a version (got {kubernetes!r}); write it as 1.34")
+    version, oldest = (
+        _version("--kubernetes", kubernetes, "1.34"),
+        _version("--kernel", kernel, "5.10"),
+    )
     now = situation(fleet_of(found), [Need(need) for need in needs])
     if cluster:
         now = _asked(found, now)
     now = replace(
         now, nodes=max(now.nodes, nodes or 0), kubernetes=version or now.kubernetes,
+        kernel=oldest or now.kernel,
         services=services if services is not None else now.services,
     )  # fmt: skip
     advice = advise(now)
@@ -77,6 +81,15 @@ def command(
         columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
         click.echo(as_text(now, advice, inventory_file, given, columns), nl=False)
     return ExitCode.PASSED
+
+
+def _version(option: str, text: str | None, example: str) -> tuple[int, int] | None:
+    from underlay.features.advising import dotted
+
+    found = dotted(text) if text else None
+    if text and found is None:
+        raise UsageError(f"{option}: not a version (got {text!r}); write it as {example}")
+    return found
 
 
 def _asked(found: Any, now: Situation) -> Situation:
