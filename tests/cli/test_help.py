@@ -68,6 +68,25 @@ def _parses(given: list[str]) -> None:
     assert not wrong or "does not exist" in wrong, given
 
 
+GROUPS = [
+    name
+    for name in COMMANDS
+    if isinstance(group.get_command(click.Context(group), name), click.Group)
+]
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_the_help_of_a_group_begins_with_examples(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    above = _help((name,), capsys).partition("Options:")[0]
+    lines = [line.strip() for line in above.splitlines()[1:]]
+    examples = [line for line in lines if line.startswith(f"underlay {name} ")]
+    assert len(examples) > 1, above
+    for example in examples:
+        _parses(shlex.split(re.split(r" {2,}| && | > | [|] ", example)[0])[1:])
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_every_shell(shell: str) -> None:
     done = _complete(f"{shell}_source", "", 0)

@@ -114,7 +114,11 @@ def test_a_check_that_did_not_see_a_lost_host_says_so() -> None:
     told = text.render(found, width=80)
     assert "  ✗ node/answers\n    n1: not reachable over SSH: timed out" in told
     assert "node/identity (without n1)" in told
-    assert told.endswith(" in 4.2 s, 2 of 3 nodes seen to the end\nlost: n1\n")
+    assert told.endswith(" in 4.2 s\nlost 1 of 3 nodes: n1\n")
+    many = [host(name, lost="away") for name in ("n0", "n1", "n2")]
+    for width in (80, 120):
+        told = text.render(_report(after(*many, facts("n2", swaps=("/x",)))), width=width)
+        assert max(len(line) for line in told.splitlines()) <= min(width, text.WIDTH)
     rows = {row["name"]: row["lost"] for row in json.loads(as_json.render(found))["hosts"]}
     assert rows == {"n0": None, "n1": "not reachable over SSH: timed out", "n2": None}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +14,9 @@ from underlay import inventory
 from underlay.advice.model import Need, Situation
 from underlay.advice.report import advise, as_data, as_text
 from underlay.cli.data import DATA, parsed
+from underlay.cli.terminal import columns
 from underlay.errors import ClusterError, UsageError
 from underlay.exit_codes import ExitCode
-
-WIDTH = 100
 
 
 @click.command("advise")
@@ -53,7 +50,7 @@ def command(
     \b
     underlay advise inventory.py
     underlay advise inventory.py --need network-policy --nodes 300
-    underlay advise inventory.py --no-cluster --kubernetes 1.34 --kernel 5.10 --json
+    underlay advise inventory.py --no-cluster --kubernetes 1.34 --kernel 5.10
 
     Nothing is changed. Without a cluster it says what it does not know and what follows from that.
     """
@@ -78,8 +75,7 @@ def command(
     if as_json:
         click.echo(json.dumps(as_data(now, advice, inventory_file, given), indent=2))
     else:
-        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-        click.echo(as_text(now, advice, inventory_file, given, columns), nl=False)
+        click.echo(as_text(now, advice, inventory_file, given, columns()), nl=False)
     return ExitCode.PASSED
 
 

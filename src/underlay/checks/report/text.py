@@ -153,11 +153,11 @@ def _summary(report: Report, paint: Paint, wide: int) -> str:
         if report.counts[status]
     ]
     text = f"{', '.join(parts)} in {report.seconds:.1f} s"
-    if report.lost:
-        seen = len(report.hosts) - len(report.lost)
-        text += f", {seen} of {len(report.hosts)} nodes seen to the end"
     return "\n".join(["", text, *_lost(report, wide)])
 
 
 def _lost(report: Report, wide: int) -> list[str]:
-    return _wrapped("lost: ", "      ", ", ".join(report.lost), wide) if report.lost else []
+    if not report.lost:
+        return []
+    text = f"lost {len(report.lost)} of {len(report.hosts)} nodes: {', '.join(report.lost)}"
+    return _wrapped("", "    ", text, wide)
