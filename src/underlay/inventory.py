@@ -58,27 +58,30 @@ def connected(inventory: Any, limit: Sequence[str] = ()) -> Iterator[list[Any]]:
     """The chosen hosts, connected; UnreachableError names every host that cannot be reached."""
     with reached(inventory, limit) as (hosts, lost):
         if lost:
-            names = ", ".join(host.name for host in lost)
+            names = ", ".join(lost)
             raise UnreachableError(f"{names}: not reachable; check address and key")
         yield hosts
 
 
 @contextmanager
-def reached(inventory: Any, limit: Sequence[str] = ()) -> Iterator[tuple[list[Any], list[Any]]]:
-    """The chosen hosts that could be connected, and those that could not."""
+def reached(
+    inventory: Any, limit: Sequence[str] = ()
+) -> Iterator[tuple[list[Any], dict[str, str]]]:
+    """The chosen hosts that could be connected, and why each of the others could not."""
     from pyinfra.api.config import Config
     from pyinfra.api.connect import connect_all, disconnect_all
     from pyinfra.api.exceptions import PyinfraError
     from pyinfra.api.state import State, StateStage
     from pyinfra.context import ctx_config, ctx_inventory, ctx_state
 
-    from underlay.liveness import watch
+    from underlay.liveness import watch, why_lost
 
     hosts = chosen(inventory, limit)
     config = Config()  # type: ignore[no-untyped-call]
     state = State()
     state.init(inventory, config, initial_limit=hosts)
     watch(state)
+    reasons = why_lost(state)
     state.set_stage(StateStage.Connect)
     with ctx_state.use(state), ctx_config.use(config), ctx_inventory.use(inventory):
         # with nobody left it raises, which is what callers see from the second list
@@ -88,7 +91,11 @@ def reached(inventory: Any, limit: Sequence[str] = ()) -> Iterator[tuple[list[An
             state.set_stage(StateStage.Prepare)
             yield (
                 [host for host in hosts if host.connected],
-                [host for host in hosts if not host.connected],
+                {
+                    host.name: reasons.get(host.name, "no connection")
+                    for host in hosts
+                    if not host.connected
+                },
             )
         finally:
             disconnect_all(state)

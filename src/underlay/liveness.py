@@ -8,6 +8,7 @@ kernel ends it when the other side has acknowledged nothing for `SILENT` seconds
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +31,26 @@ class Liveness(BaseStateCallback):
         if transport is not None:
             transport.set_keepalive(ASK)
             notice_silence(transport.sock)
+
+
+class Reasons(BaseStateCallback):
+    """What was said of each host that could not be connected."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+
+    # the base class has static methods, which know of no run
+    def host_connect_error(self, state: State, host: Host, error: Exception) -> None:  # type: ignore[override]
+        """The first line of it."""
+        lines = str(error).strip().splitlines()
+        self.found[host.name] = lines[0] if lines else type(error).__name__
+
+
+def why_lost(state: State) -> Mapping[str, str]:
+    """Host -> why it could not be connected, filled while the run connects."""
+    reasons = Reasons()
+    state.add_callback_handler(reasons)  # type: ignore[no-untyped-call]
+    return reasons.found
 
 
 def notice_silence(connection: Any) -> None:

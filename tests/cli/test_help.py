@@ -68,6 +68,25 @@ def _parses(given: list[str]) -> None:
     assert not wrong or "does not exist" in wrong, given
 
 
+GROUPS = [
+    name
+    for name in COMMANDS
+    if isinstance(group.get_command(click.Context(group), name), click.Group)
+]
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_the_help_of_a_group_begins_with_examples(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    above = _help((name,), capsys).partition("Options:")[0]
+    lines = [line.strip() for line in above.splitlines()[1:]]
+    examples = [line for line in lines if line.startswith(f"underlay {name} ")]
+    assert len(examples) > 1, above
+    for example in examples:
+        _parses(shlex.split(re.split(r" {2,}| && | > | [|] ", example)[0])[1:])
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_every_shell(shell: str) -> None:
     done = _complete(f"{shell}_source", "", 0)
@@ -90,12 +109,24 @@ def test_a_word_is_completed(words: str, at: int, found: list[str]) -> None:
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == found, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("how", "at", "line"),
+    [("bash_complete", "1", "plain,preflight"), ("zsh_complete", "1", "plain\npreflight\n"),
+     ("fish_complete", "pre", "preflight")],
+)  # fmt: skip
+def test_each_shell_gets_a_word_in_its_own_form(how: str, at: str, line: str) -> None:
+    done = _complete(how, "underlay pre", at)
+    assert done.returncode == 0, done.stderr
+    assert line in done.stdout
+    assert "verify" not in done.stdout
+
+
 def test_the_name_of_an_inventory_is_left_to_the_shell() -> None:
     done = _complete("bash_complete", "underlay settings inv", 2)
     assert done.stdout.startswith("file,"), done.stdout
 
 
-def _complete(how: str, words: str, at: int) -> subprocess.CompletedProcess[str]:
+def _complete(how: str, words: str, at: int | str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "_UNDERLAY_COMPLETE": how,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.cli.conftest import Project
 from tests.cli.listener import Listener
@@ -202,3 +204,17 @@ def test_an_endpoint_without_a_port_is_told_and_nobody_is_connected(
     assert done.returncode == 2
     assert "no port in '192.0.2.1'" in done.stdout + done.stderr
     assert listener.count == 0
+
+
+def test_hosts_that_are_off_are_rows_with_a_reason_and_exit_code_5(project: Project) -> None:
+    """Nothing passes over hosts that nobody saw."""
+    away = [(f"w{n}", {"ssh_hostname": "127.0.0.1", "ssh_port": n}) for n in (1, 2)]
+    project.write("inventory.py", f"workers = {away!r}\n")
+    done = project.underlay("preflight", "inventory.py", "--format", "json")
+    assert done.returncode == 5
+    report = json.loads(done.stdout)
+    assert [row["name"] for row in report["hosts"]] == ["w1", "w2"]
+    assert all("port" in row["lost"] for row in report["hosts"])
+    assert report["counts"]["fail"] == 1
+    seen = {check["id"] for check in report["checks"] if check["status"] == "pass"}
+    assert seen <= {"address/overlap", "address/capacity", "cni/backup"}

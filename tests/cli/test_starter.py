@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import click
 import yaml
@@ -68,6 +70,38 @@ def test_the_workflows_are_what_they_say(project: Project) -> None:
         for job in workflow["jobs"].values():
             for name in re.findall(r"deploys/\w+\.py", str(job)):
                 assert (project.folder / name).is_file(), name
+
+
+def test_the_workflows_use_fixed_actions_and_an_environment_of_their_own(
+    project: Project, tmp_path: Path
+) -> None:
+    """A tag can be moved, and ubuntu's python takes no package of pip's (PEP 668)."""
+    for path in (project.folder / ".github/workflows").iterdir():
+        text = path.read_text()
+        used = re.findall(r"uses: (.+)", text)
+        assert used
+        for action in used:
+            assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+        for job in yaml.safe_load(text)["jobs"].values():
+            scripts = [step["run"] for step in job["steps"] if "run" in step]
+            (install,) = [script for script in scripts if "install" in script]
+            assert scripts[0] == install, "everything else needs it"
+            # as it runs, without the package itself
+            asked = install.replace("install underlay", "--version")
+            place = tmp_path / path.stem
+            place.mkdir(exist_ok=True)
+            paths = place / "paths"
+            environment = {**os.environ, "RUNNER_TEMP": str(place), "GITHUB_PATH": str(paths)}
+            subprocess.run(["bash", "-ec", asked], env=environment, check=True, timeout=120)
+            assert (Path(paths.read_text().splitlines()[-1]) / "python3").exists()
+
+
+def test_the_dry_run_is_kept_as_an_artefact(project: Project) -> None:
+    text = (project.folder / ".github/workflows/check.yml").read_text()
+    steps = yaml.safe_load(text)["jobs"]["plan"]["steps"]
+    (kept,) = [step for step in steps if "upload-artifact" in step.get("uses", "")]
+    assert kept["if"] == "always()"
+    assert {"plan.txt", "preflight.html"} <= set(kept["with"]["path"].split())
 
 
 def test_every_command_of_the_workflows_and_the_readme_is_one(project: Project) -> None:

@@ -10,14 +10,27 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 from tests.cli.conftest import Project
 
+from underlay.cli.checking import Progress
+
 LONG = {"net.core.somaxconn": {"at_least": 32768}, "net.ipv4.tcp_rmem": "4096 131072 16777216"}
 
 
-def _at(project: Project, columns: int, *words: str) -> str:
+PLANNED = """
+network = {"pod_cidr": "10.244.0.0/16", "cni": "calico", "bgp": True, "encapsulation": "none"}
+wireguard = {"overlays": {"overlay-of-all": {
+    "overlay_cidr": "10.8.0.0/24", "hubs": ["cp1"], "accept_single_hub": True, "nodes": {
+        "cp1": {"address": "10.8.0.1", "endpoint": "a-rather-long-name.example.org:51820"},
+        "w1": {"address": "10.8.0.2", "behind_nat": True},
+        "w2": {"address": "10.8.0.3", "behind_nat": True}}}}}
+"""
+
+
+def _at(project: Project, columns: int, *words: str, **more: str) -> str:
     """The output of a command on a terminal so wide."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -26,7 +39,7 @@ def _at(project: Project, columns: int, *words: str) -> str:
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "underlay", *words], cwd=project.folder, stdin=theirs,
-        stdout=theirs, stderr=theirs, env=environment, close_fds=True,
+        stdout=theirs, stderr=theirs, env={**environment, **more}, close_fds=True,
     )  # fmt: skip
     os.close(theirs)
     found = b""
@@ -55,6 +68,48 @@ def test_no_line_is_wider_than_the_terminal(
     wide = [line for line in text.splitlines() if len(line) > columns]
     assert not wide
     assert len(text.splitlines()) > 5
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    "words", [("wireguard", "plan"), ("plan",), ("advise", "--no-cluster")], ids="-".join
+)
+def test_rows_are_wrapped_on_a_terminal_and_whole_in_a_pipe(
+    project: Project, columns: int, words: tuple[str, ...]
+) -> None:
+    project.write("group_data/all.py", PLANNED)
+    command = [words[0], *words[1:]]
+    command.insert(1 if words[0] != "wireguard" else 2, "inventory.py")
+    text = _at(project, columns, *command)
+    assert not [line for line in text.splitlines() if len(line) > columns]
+    piped = project.underlay(*command)
+    assert piped.returncode == 0, piped.stderr
+    if words == ("wireguard", "plan"):
+        assert any(len(line) > 80 for line in piped.stdout.splitlines())
+
+
+@pytest.mark.parametrize("more", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_who_wants_no_colour_gets_none(project: Project, more: dict[str, str]) -> None:
+    assert "\x1b" not in _at(project, 120, "settings", "inventory.py", **more)
+
+
+def test_progress_is_for_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic() - 3
+    Progress(began)("reading", 1, 3)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    Progress(time.monotonic())("reading", 1, 3)
+    assert capsys.readouterr().err == ""
+    told = Progress(began)
+    for step in ("asking the cluster", "reading"):
+        told(step, 1, 3)
+    told.end()
+    over = " " * len("asking the cluster 1/3")
+    assert capsys.readouterr().err == (
+        f"\rasking the cluster 1/3\r{'reading 1/3':<{len(over)}}\r{' ' * len('reading 1/3')}\r"
+    )
 
 
 def test_a_terminal_gets_weight_and_a_pipe_gets_text(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""The wheel, made from the sdist as a release is, in an environment that has nothing else."""
+"""The wheel, made from the sdist as a release is, installed by pipx as the README says."""
 
 from __future__ import annotations
 
@@ -38,19 +38,22 @@ class Installed:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Build both, and install the wheel with what it asks for."""
+    """Build both, and install the wheel with what it asks for; pyinfra's command comes along."""
     dist = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--outdir", str(dist), str(ROOT))
     place = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", str(place))
     wheel = next(dist.glob("*.whl"))
-    run(str(place / "bin/pip"), "install", "--quiet", str(wheel))
-    return Installed(next(dist.glob("*.tar.gz")), wheel, place / "bin")
+    run(str(place / "bin/pip"), "install", "--quiet", "pipx")
+    homes = {f"PIPX_{name}": str(place / name.lower()) for name in ("HOME", "BIN_DIR", "MAN_DIR")}
+    run(str(place / "bin/pipx"), "install", "--include-deps", str(wheel), **homes)
+    return Installed(next(dist.glob("*.tar.gz")), wheel, Path(homes["PIPX_BIN_DIR"]))
 
 
-def run(*command: str) -> None:
+def run(*command: str, **more: str) -> None:
     """Run a program with nothing of the checkout around it; it must end well."""
     done = subprocess.run(
-        command, cwd="/", env=CLEAN, capture_output=True, text=True, timeout=600, check=False
-    )
+        command, cwd="/", env={**CLEAN, **more}, capture_output=True, text=True, timeout=600,
+        check=False,
+    )  # fmt: skip
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"

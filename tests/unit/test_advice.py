@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 from underlay.advice import knowledge
 from underlay.advice.model import Advice, Need, Situation, Source, Verdict
 from underlay.advice.report import advise, as_text, merged
-from underlay.features.kube_proxy.settings import KubeProxy
-from underlay.features.sysctl.settings import Sysctl
-from underlay.settings.network import Network
+from underlay.features import all_sections
 
-SECTIONS: dict[str, Any] = {"kube_proxy": KubeProxy, "network": Network, "sysctl": Sysctl}
+SECTIONS: dict[str, Any] = {section.KEY: section for section in all_sections()}
 NEW = {"kubernetes": (1, 34), "kernel": (6, 1)}
 WORKERS = tuple(f"w{number}" for number in range(1, 10))
 

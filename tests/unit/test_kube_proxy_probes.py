@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from underlay.features.kube_proxy.probes import (
     regressions,
     script,
     targets,
+    untried,
 )
 
 
@@ -135,6 +137,9 @@ def test_a_probe_that_says_nothing_timed_out_but_a_broken_run_is_an_error() -> N
         ("timeout", "open", False),
         ("answered", "silent", True),
         ("silent", "silent", False),
+        # a pod that has gone since proves nothing, neither does one that came
+        ("open", "not-tried", False),
+        ("not-tried", "timeout", False),
     ],
 )
 def test_only_worse_is_a_regression(before: str, after: str, worse: bool) -> None:
@@ -142,3 +147,22 @@ def test_only_worse_is_a_regression(before: str, after: str, worse: bool) -> Non
     assert bool(regressions({"x": before}, {"x": after}, [probe])) is worse
     differs = Probe("x", "node", "TCP", "192.0.2.1", 1, expected_to_differ=True)
     assert regressions({"x": before}, {"x": after}, [differs]) == []
+
+
+def test_without_a_pod_to_try_from_a_probe_is_not_tried(tmp_path: Path) -> None:
+    """Not `timeout`, which reads as a Service that did not answer."""
+    probes = [
+        Probe("a from pod", "pod", "TCP", "127.0.0.1", 1),
+        Probe("b from its own pod", "pod 192.0.2.77", "TCP", "127.0.0.1", 1),
+        Probe("c", "node", "TCP", "127.0.0.1", _free_port()),
+    ]
+    text = script(probes).replace("/run/netns/cni-", f"{tmp_path}/cni-")
+    done = subprocess.run(
+        ["bash", "-c", text], capture_output=True, text=True, check=True, timeout=30
+    )
+    found = outcomes(done.stdout.splitlines(), probes)
+    assert found == {"a from pod": "not-tried", "b from its own pod": "not-tried", "c": "refused"}
+    assert untried(found) == (
+        "2 of 3 probes not tried, as there is no pod to try them from (a from pod, ...)"
+    )
+    assert untried({"c": "refused"}) == ""

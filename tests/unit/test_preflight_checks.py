@@ -353,6 +353,15 @@ def test_every_check_is_documented_and_has_a_case_that_it_does_not_pass(check: A
     assert check.scopes <= SCOPES
 
 
+def test_every_finding_names_a_host_of_its_own_or_all_of_them() -> None:
+    checks = {check.id: check for check in CHECKS}
+    for name, changes, _ in CASES:
+        for found in checks[name].evaluate(after(*changes)):
+            if found.status is not PASS and found.hosts:
+                named = any(each in found.message for each in found.hosts)
+                assert named or "all nodes" in found.message, (name, found.message)
+
+
 def test_ids_are_unique() -> None:
     assert len(set(IDS)) == len(IDS)
 

@@ -1,4 +1,4 @@
-"""Ports, pairs, selection, the address algebra, backups: what is pure and no check."""
+"""Pairs, selection, the address algebra, backups: what is pure and no check."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,59 +18,16 @@ from underlay.checks.model import Phase
 from underlay.checks.select import Waiver, chosen, known_scope, read_waivers, waived
 from underlay.errors import UsageError
 from underlay.facts import node
-from underlay.features.preflight import agent, assemble, snapshot
+from underlay.features.preflight import addresses, agent, snapshot
 from underlay.features.preflight.backup import read_backup, read_parts, write_backup
 from underlay.features.preflight.changes import SCOPES
 from underlay.features.preflight.checks import CHECKS
 from underlay.features.preflight.plan import Target, plan
-from underlay.features.preflight.ports import Use, uses
+from underlay.features.preflight.ports import Use
 from underlay.features.preflight.scene import Host
-from underlay.features.preflight.settings import Preflight
 from underlay.settings.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-GROUPS = {"control_plane": ["a"], "workers": ["b", "c"]}
-BARE = Preflight(node_ports=())
-
-
-def _ports(groups: Mapping[str, Any], **settings: Any) -> set[tuple[str, int]]:
-    return {(u.protocol, u.port) for u in uses(groups, Network(**settings), BARE)}
-
-
-CONTROL = {("tcp", 6443), ("tcp", 2379), ("tcp", 2380), ("tcp", 10250), ("tcp", 10256)}
-
-
-@pytest.mark.parametrize(
-    ("settings", "more"),
-    [
-        ({}, set()),
-        ({"cni": "flannel"}, {("udp", 8472)}),
-        ({"cni": "flannel", "encapsulation": "none"}, set()),
-        ({"cni": "flannel", "encapsulation": "udp"}, {("udp", 8285)}),
-        ({"cni": "flannel", "encapsulation": "wireguard"}, {("udp", 51820)}),
-        ({"cni": "flannel", "encapsulation": "ipsec"}, {("udp", 500), ("udp", 4500), ("esp", 0)}),
-        ({"cni": "calico"}, {("udp", 4789)}),
-        ({"cni": "calico", "encapsulation": "ipip-cross-subnet", "bgp": True},
-         {("ipip", 0), ("tcp", 179)}),
-        ({"cni": "calico", "encapsulation": "none", "bgp": True, "typha": True},
-         {("tcp", 179), ("tcp", 5473)}),
-    ],
-)  # fmt: skip
-def test_the_port_matrix_per_cni(settings: dict[str, Any], more: set[tuple[str, int]]) -> None:
-    found = _ports(GROUPS, **settings)
-    assert found == CONTROL | more
-    assert not {port for _, port in found} & {10249, 10251, 10252, 10255, 10257, 10259}
-
-
-def test_tunnels_bring_their_own_ports() -> None:
-    assert _ports({"hubs": ["a"], "spokes": ["b"]}) == {("udp", 51820)}
-    assert _ports({"gateways": ["a", "b"]}) == {("udp", 500), ("udp", 4500), ("esp", 0)}
-
-
-def test_etcd_of_its_own_group_is_asked_of_that_group() -> None:
-    found = uses({**GROUPS, "etcd": ["e"]}, Network(), BARE)
-    assert {(u.sources, u.targets) for u in found if u.port == 2380} == {("etcd", "etcd")}
-    assert ("control_plane", "etcd") in {(u.sources, u.targets) for u in found if u.port == 2379}
 
 
 def _targets(count: int) -> dict[str, Target]:
@@ -233,7 +188,7 @@ def test_the_loopback_is_no_node_address() -> None:
     facts = node.Node(
         "n0", addresses={"lo": ("127.0.0.1/8",), "eth0": ("192.0.2.10/24",)}, default_device="eth0"
     )
-    assert assemble.address_of(Host("n0", address="127.0.0.1"), facts) == "192.0.2.10"
-    assert assemble.address_of(Host("n0", address="192.0.2.10"), facts) == "192.0.2.10"
+    assert addresses.address_of(Host("n0", address="127.0.0.1"), facts) == "192.0.2.10"
+    assert addresses.address_of(Host("n0", address="192.0.2.10"), facts) == "192.0.2.10"
     inside = Host("n0", address="127.0.0.1", network=Network(node_cidr="192.0.2.0/24"))
-    assert assemble.address_of(inside, facts) == "192.0.2.10"
+    assert addresses.address_of(inside, facts) == "192.0.2.10"

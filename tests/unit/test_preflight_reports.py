@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
@@ -18,7 +19,7 @@ from underlay.checks.select import Waiver
 from underlay.exit_codes import ExitCode
 from underlay.features.preflight.rules import waivers_of_checks
 from underlay.features.preflight.run import report, results
-from underlay.features.preflight.scene import Scene
+from underlay.features.preflight.scene import Probes, Scene
 from underlay.features.preflight.settings import Preflight
 from underlay.settings.fleet import RawHost
 from underlay.settings.network import Network
@@ -120,3 +121,48 @@ def test_a_check_that_breaks_off_is_unknown() -> None:
     broken = [result for result in found.results if result.status is Status.UNKNOWN]
     assert broken
     assert "the check itself broke off" in broken[0].findings[0].message
+
+
+def _passed(found: Report) -> dict[str, list[str]]:
+    return {
+        result.id: [finding.message for finding in result.findings]
+        for result in found.results
+        if result.status is Status.PASS
+    }
+
+
+def test_a_check_that_did_not_see_a_lost_host_says_so() -> None:
+    found = _report(after(host("n1", lost="not reachable over SSH: timed out", facts=None)))
+    assert _passed(found)["node/identity"] == ["without n1"]
+    assert _passed(found)["address/overlap"] == []
+    told = text.render(found, width=80)
+    assert "  ✗ node/answers\n    n1: not reachable over SSH: timed out" in told
+    assert "node/identity (without n1)" in told
+    assert told.endswith(" in 4.2 s\nlost 1 of 3 nodes: n1\n")
+    many = [host(name, lost="away") for name in ("n0", "n1", "n2")]
+    for width in (80, 120):
+        told = text.render(_report(after(*many, facts("n2", swaps=("/x",)))), width=width)
+        assert max(len(line) for line in told.splitlines()) <= min(width, text.WIDTH)
+    rows = {row["name"]: row["lost"] for row in json.loads(as_json.render(found))["hosts"]}
+    assert rows == {"n0": None, "n1": "not reachable over SSH: timed out", "n2": None}
+
+
+def test_a_host_that_was_read_and_lost_later_is_missed_by_probes_only() -> None:
+    found = _passed(_report(after(host("n1", lost="lost while probing: no answer"))))
+    assert found["node/identity"] == []
+    assert found["probe/agent"] == ["without n1"]
+
+
+def test_nothing_passes_when_no_host_was_seen() -> None:
+    away = [host(name, lost="away", facts=None, tool="", clock=None) for name in ("n0", "n1", "n2")]
+    found = _report(replace(after(*away), probes=Probes()))
+    assert set(_passed(found)) <= {"address/overlap", "address/capacity", "cni/backup"}
+    assert exit_code(found, fail_on_warn=False) is ExitCode.UNREACHABLE
+    reasons = {r.id: r.reason for r in found.results}
+    assert reasons["node/swap"] == "no node was seen"
+
+
+def test_without_probes_nobody_says_that_every_node_was_probed() -> None:
+    unasked = [host(name, tool="") for name in ("n0", "n1", "n2")]
+    found = _report(replace(after(*unasked), probes=Probes()))
+    assert {r.id: r.reason for r in found.results}["probe/agent"] == "no node was probed"

@@ -21,6 +21,7 @@ def _told(**changes: Any) -> dict[str, Any]:
         "run": "0011223344556677", "me": 0, "address": "127.0.0.1", "wait": 0.5, "lease": 27,
         "deadline": 170, "peers": [["a", "127.0.0.1", 1500], ["b", "127.0.0.2", 1500]],
         "listen": [], "flows": [], "icmp": [], "mtu": [], "dns": [], "second": {}, "own_second": "",
+        "places": {}, "hears": {},
         **changes,
     }  # fmt: skip
 

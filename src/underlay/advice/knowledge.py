@@ -61,11 +61,16 @@ OVERHEADS = Source(
     "Bytes of each encapsulation", "Linux 6.12 drivers/net: wireguard, vxlan, ipip; underlay's"
     " addressing.mtu"
 )  # fmt: skip
+DISTRIBUTIONS = Source(
+    "Kernels: Debian 12 has 6.1, Ubuntu 22.04 has 5.15, RHEL 9 has 5.14",
+    "release notes of the distributions",
+)
+DEPENDENT = Source("What else in a cluster depends on kube-proxy's mode", "docs/proxy-mode.md")
 OURS = Source("Judgement of this project; no project publishes a limit", "docs/advise.md")
 
 #: First release with nftables as GA, with ipvs deprecated, with ipvs refused by default.
 NFTABLES_GA, IPVS_DEPRECATED, IPVS_REFUSED = (1, 33), (1, 35), (1, 40)
-NFTABLES_KERNEL = (5, 13)
+NFTABLES_KERNEL, CALICO_KERNEL, WIREGUARD_KERNEL = (5, 13), (5, 10), (5, 6)
 #: Services above which iptables mode costs too much.
 MANY_SERVICES = 1000
 #: Nodes above which a full mesh of BGP is given up, and above which a third reflector is worth it.

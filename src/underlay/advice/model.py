@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from underlay.addressing.mtu import Hop
+
 
 class Need(str, Enum):
     """What a cluster is meant for, besides its size."""
@@ -46,7 +48,11 @@ class Situation:
     nodes: hosts of the inventory, or as many as are planned; services: of the cluster; kubernetes
     and kernel: (major, minor), the kernel being the oldest node's; mode: kube-proxy's, as it runs;
     cni: `none` before one is chosen; one_network: whether all nodes are in one subnet; reflectors,
-    control_plane, workers: names; notes: what could not be asked, and why.
+    control_plane, workers: names; reflector_groups: as the inventory has them; beneath: what lies
+    under the CNI on the narrowest node; transport: the overlay it lies on; esp: what the section
+    `ipsec` puts on that path and `network` does not say; profiles: of sysctl; old_kernels: nodes
+    below nftables' floor; dependent: mode -> what else depends on it; aligned: mode -> section ->
+    settings that must agree with it; notes: what could not be asked, and why.
     """
 
     nodes: int
@@ -66,6 +72,14 @@ class Situation:
     control_plane: tuple[str, ...] = ()
     workers: tuple[str, ...] = ()
     needs: frozenset[Need] = frozenset()
+    reflector_groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    beneath: tuple[Hop, ...] = ()
+    transport: str | None = None
+    esp: Mapping[str, Any] | None = None
+    profiles: tuple[str, ...] = ()
+    old_kernels: tuple[str, ...] = ()
+    dependent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aligned: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

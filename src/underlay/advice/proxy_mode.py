@@ -11,11 +11,14 @@ def advise(found: Situation) -> Advice:
     choose, why, sources = _choice(found)
     against = _against(found, choose)
     settings = {"mode": choose}
+    if found.dependent.get(choose):
+        sources = [*sources, k.DEPENDENT]
     if choose == "ipvs" and found.kubernetes and found.kubernetes >= k.IPVS_DEPRECATED:
         settings = {**settings, "accept_deprecated": True}  # type: ignore[dict-item]
     return Advice(
         "proxy-mode", "kube-proxy's mode", _verdict(found, choose), found.mode or "", choose,
-        tuple(why), tuple(sources), tuple(against), {"kube_proxy": settings},
+        tuple(why), tuple(sources), tuple(against),
+        {"kube_proxy": settings, **found.aligned.get(choose, {})},
     )  # fmt: skip
 
 
@@ -47,7 +50,8 @@ def _choice(found: Situation) -> tuple[str, list[str], list[Source]]:
         ]
         return "ipvs", why, [k.THOUSAND, k.KEP_IPVS]
     count = "" if found.services is None else f" {found.services} Services are few enough for it."
-    return "iptables", [f"{blocked}.{count}"], [k.THOUSAND, k.KERNEL_FLOOR, k.KEP_NFTABLES]
+    sources = [k.THOUSAND, k.KERNEL_FLOOR, k.KEP_NFTABLES, k.DISTRIBUTIONS]
+    return "iptables", [f"{blocked}.{count}"], sources
 
 
 def _blocked(found: Situation) -> str:
@@ -57,6 +61,23 @@ def _blocked(found: Situation) -> str:
     if found.kernel is not None and found.kernel < k.NFTABLES_KERNEL:
         return f"nftables mode needs kernel 5.13, the oldest node has {_dotted(found.kernel)}"
     return ""
+
+
+def _remedy(found: Situation) -> str:
+    """What would let nftables run, where only a version or a kernel is in its way."""
+    old = found.kernel is not None and found.kernel < k.NFTABLES_KERNEL
+    behind = found.kubernetes is not None and found.kubernetes < k.NFTABLES_GA
+    what = []
+    if behind:
+        what.append("Kubernetes to 1.33 or newer")
+    if old:
+        names = ", ".join(found.old_kernels[:4])
+        more = f" and {len(found.old_kernels) - 4} more" if len(found.old_kernels) > 4 else ""
+        where = f" of {names}{more}" if names else ""
+        what.append(f"the kernel{where} to 5.13 or newer (Debian 12, Ubuntu 22.04, RHEL 9)")
+    if not what or {Need.MULTI_CLUSTER, Need.LOCALHOST_NODEPORT} & found.needs:
+        return ""
+    return f"for nftables, upgrade {' and '.join(what)}; then ask again"
 
 
 def _ipvs_runs(found: Situation) -> bool:
@@ -73,6 +94,9 @@ def _against(found: Situation, choose: str) -> list[str]:
         told.append("NodePorts answer on the node's primary address only, not on 127.0.0.1")
         if found.cni == "calico":
             told.append("Calico's Felix must go along: calico.dataplane nftables before it (v3.32)")
+    elif remedy := _remedy(found):
+        told.append(remedy)
+    told += found.dependent.get(choose, ())
     if found.mode and found.mode != choose:
         told.append(
             f"`underlay preflight --for '{found.mode}->{choose}'`, then deploys/proxy_mode.py"

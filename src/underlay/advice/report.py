@@ -21,7 +21,7 @@ def advise(found: Situation) -> tuple[Advice, ...]:
     bgp = found.bgp or bool(chosen.get("bgp"))
     return (
         network,
-        cni.mtu(found, str(chosen["encapsulation"])),
+        cni.mtu(found, network.choose, str(chosen["encapsulation"])),
         *sizes.reflectors(found, network.choose, bgp),
         proxy_mode.advise(found),
         *sizes.neighbours(found),

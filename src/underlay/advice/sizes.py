@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from underlay.advice import knowledge as k
 from underlay.advice.model import Advice, Situation, Verdict
@@ -47,9 +48,18 @@ def reflectors(found: Situation, cni: str, bgp: bool) -> Iterator[Advice]:
         against.append(f"the inventory has no {count} workers; add machines for them")
     yield Advice(
         "reflectors", "BGP route reflectors", Verdict.CHANGE, now, choose, (why,),
-        (k.CALICO_BGP, k.CALICO_ORDER, k.OURS), tuple(against),
+        (k.CALICO_BGP, k.CALICO_ORDER, k.OURS), tuple(against), _section(found, names),
         groups={"route_reflectors": names},
     )  # fmt: skip
+
+
+def _section(found: Situation, names: tuple[str, ...]) -> dict[str, Any]:
+    """The group of all nodes; which of several groups grows is nothing that size tells."""
+    if len(found.reflector_groups) > 1 or len(names) < 2:
+        return {}
+    name, given = next(iter(found.reflector_groups.items()), ("all-nodes", {}))
+    group = {"cluster_id": CLUSTER_ID, **given, "reflectors": list(names)}
+    return {"route_reflectors": {"groups": {name: group}}}
 
 
 def wanted(nodes: int) -> int:
@@ -62,10 +72,11 @@ def wanted(nodes: int) -> int:
 def neighbours(found: Situation) -> Iterator[Advice]:
     """Whether the kernel's table of neighbours is large enough."""
     need = found.nodes + found.max_pods
-    if need <= k.DEFAULT_NEIGHBOURS:
+    if need <= k.DEFAULT_NEIGHBOURS or "large-cluster" in found.profiles:
         return
+    profiles = [*(found.profiles or ("kubernetes-node",)), "large-cluster"]
     why = f"{found.nodes} nodes and {found.max_pods} pods are {need} neighbours of one table."
     yield Advice(
         "neighbours", "Neighbour tables", Verdict.CHOOSE, "", "the profile large-cluster", (why,),
-        (k.NEIGHBOURS,), settings={"sysctl": {"profiles": ["kubernetes-node", "large-cluster"]}},
+        (k.NEIGHBOURS,), settings={"sysctl": {"profiles": profiles}},
     )  # fmt: skip

@@ -12,6 +12,7 @@ import sys
 import click
 
 from underlay import __version__
+from underlay.cli.terminal import colour
 from underlay.errors import UnderlayError
 from underlay.exit_codes import ExitCode
 
@@ -93,7 +94,9 @@ def group() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors go to standard error."""
     try:
-        result = group.main(args=arguments, prog_name="underlay", standalone_mode=False)
+        result = group.main(
+            args=arguments, prog_name="underlay", standalone_mode=False, color=colour()
+        )
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:

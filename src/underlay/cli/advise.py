@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +14,9 @@ from underlay import inventory
 from underlay.advice.model import Need, Situation
 from underlay.advice.report import advise, as_data, as_text
 from underlay.cli.data import DATA, parsed
+from underlay.cli.terminal import columns
 from underlay.errors import ClusterError, UsageError
 from underlay.exit_codes import ExitCode
-
-WIDTH = 100
 
 
 @click.command("advise")
@@ -32,6 +29,7 @@ WIDTH = 100
 @click.option("--nodes", type=click.IntRange(1), help="As many as are planned, if more than now.")
 @click.option("--services", type=click.IntRange(0), help="As many as are planned.")
 @click.option("--kubernetes", metavar="1.34", help="Version, where no cluster can be asked.")
+@click.option("--kernel", metavar="5.10", help="Of the oldest node, where no cluster can be asked.")
 @click.option("--cluster/--no-cluster", default=True, help="Ask the running cluster, or only plan.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: docs/schemas/advice.json.")
 @DATA
@@ -42,6 +40,7 @@ def command(
     nodes: int | None,
     services: int | None,
     kubernetes: str | None,
+    kernel: str | None,
     cluster: bool,
     as_json: bool,
     data: tuple[str, ...],
@@ -51,22 +50,24 @@ def command(
     \b
     underlay advise inventory.py
     underlay advise inventory.py --need network-policy --nodes 300
-    underlay advise inventory.py --no-cluster --kubernetes 1.34 --json
+    underlay advise inventory.py --no-cluster --kubernetes 1.34 --kernel 5.10
 
     Nothing is changed. Without a cluster it says what it does not know and what follows from that.
     """
     found = inventory.load(inventory_file, parsed(data))
-    from underlay.features.advising import dotted, situation
+    from underlay.features.advising import situation
     from underlay.features.fleet import fleet_of
 
-    version = dotted(kubernetes) if kubernetes else None
-    if kubernetes and version is None:
-        raise UsageError(f"--kubernetes: not a version (got {kubernetes!r}); write it as 1.34")
+    version, oldest = (
+        _version("--kubernetes", kubernetes, "1.34"),
+        _version("--kernel", kernel, "5.10"),
+    )
     now = situation(fleet_of(found), [Need(need) for need in needs])
     if cluster:
         now = _asked(found, now)
     now = replace(
         now, nodes=max(now.nodes, nodes or 0), kubernetes=version or now.kubernetes,
+        kernel=oldest or now.kernel,
         services=services if services is not None else now.services,
     )  # fmt: skip
     advice = advise(now)
@@ -74,9 +75,17 @@ def command(
     if as_json:
         click.echo(json.dumps(as_data(now, advice, inventory_file, given), indent=2))
     else:
-        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-        click.echo(as_text(now, advice, inventory_file, given, columns), nl=False)
+        click.echo(as_text(now, advice, inventory_file, given, columns()), nl=False)
     return ExitCode.PASSED
+
+
+def _version(option: str, text: str | None, example: str) -> tuple[int, int] | None:
+    from underlay.features.advising import dotted
+
+    found = dotted(text) if text else None
+    if text and found is None:
+        raise UsageError(f"{option}: not a version (got {text!r}); write it as {example}")
+    return found
 
 
 def _asked(found: Any, now: Situation) -> Situation:
@@ -96,7 +105,7 @@ def _asked(found: Any, now: Situation) -> Situation:
             raise ClusterError(f"no host in the group {GROUP} and no cluster.kubeconfig")
         with inventory.reached(found, (GROUP,)) as (hosts, lost):
             if not hosts:
-                names = ", ".join(host.name for host in lost)
+                names = ", ".join(lost)
                 raise ClusterError(f"{names}: not reachable over SSH")
             return with_cluster(now, api_of(hosts[0].state, settings))
     except ClusterError as error:

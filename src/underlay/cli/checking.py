@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from underlay.checks.report import Report, as_json, html, junit, text
 from underlay.checks.report.exit_code import exit_code
 from underlay.checks.select import Waiver, read_waivers, waived
 from underlay.cli.data import DATA, parsed
+from underlay.cli.terminal import columns
 from underlay.errors import UsageError
 
 #: Seconds of silence that a person can bear.
@@ -97,7 +97,7 @@ def run(name: str, given: CheckOptions) -> int:
     progress = Progress(began)
     progress("connecting", 0, len(chosen))
     with inventory.reached(found, given.hosts) as (hosts, lost):
-        away = {host.name: "not reachable over SSH; check address and key" for host in lost}
+        away = {name: f"not reachable over SSH: {why}" for name, why in lost.items()}
         scene = look(hosts, away, fleet, wanted, progress)
     progress.end()
     told, notes = results(scene, Phase(name), waivers, date.today())
@@ -128,8 +128,7 @@ def _waivers(given: CheckOptions) -> list[Waiver]:
 def _write(report: Report, given: CheckOptions) -> None:
     colour = given.output is None and sys.stdout.isatty()
     if given.form == "text":
-        columns = shutil.get_terminal_size().columns if colour else text.WIDTH
-        made = text.render(report, colour=colour, width=columns)
+        made = text.render(report, colour=colour, width=columns())
     else:
         made = {"json": as_json.render, "junit": junit.render, "html": html.render}[given.form](
             report
@@ -144,25 +143,25 @@ def _write(report: Report, given: CheckOptions) -> None:
 class Progress:
     """Which step runs, on standard error, for work that takes longer than two seconds.
 
-    A terminal gets one line that changes; a pipe one line per step.
+    A terminal gets one line that changes; a pipe gets nothing.
     """
 
     def __init__(self, began: float) -> None:
         self._began = began
-        self._step = ""
         self._terminal = sys.stderr.isatty()
-        self._shown = False
+        self._shown = 0
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        late = time.monotonic() - self._began > SILENT
-        if self._terminal and late:
-            click.echo(f"\r\x1b[K{step} {done}/{total}", nl=False, err=True)
-            self._shown = True
-        elif late and step != self._step:
-            click.echo(f"{step}: {total} nodes", err=True)
-            self._step = step
+        if self._terminal and time.monotonic() - self._began > SILENT:
+            self._line(f"{step} {done}/{total}")
 
     def end(self) -> None:
         """Clear the line for what follows."""
-        if self._terminal and self._shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
+        if self._shown:
+            self._line("")
+            click.echo("\r", nl=False, err=True)
+
+    def _line(self, told: str) -> None:
+        # over the line before by spaces: without colour, click takes escape sequences out
+        click.echo(f"\r{told:<{self._shown}}", nl=False, err=True)
+        self._shown = len(told)

@@ -10,6 +10,7 @@ import yaml
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
+from underlay.cli.terminal import say
 from underlay.errors import UnderlayError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 @click.group("ipsec")
 def command() -> None:
-    """Look at the IPsec links of an inventory, and at what the other side needs."""
+    """Look at the IPsec links of an inventory, and at what the other side needs.
+
+    \b
+    underlay ipsec plan inventory.py
+    underlay ipsec peer inventory.py site-b > site-b.conf
+    underlay ipsec import /etc/ipsec.conf
+    """
 
 
 @command.command("plan")
@@ -41,7 +48,7 @@ def plan_command(*, inventory_file: str, data: tuple[str, ...]) -> None:
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         words = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(words).rstrip())
+        say("  ".join(words).rstrip())
 
 
 @command.command("import")

@@ -9,6 +9,7 @@ import click
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
+from underlay.cli.terminal import say
 from underlay.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def command(*, inventory_file: str, data: tuple[str, ...], as_json: bool) -> Non
         click.echo(json.dumps(report(plan), indent=2))
         return
     for line in lines(plan):
-        click.echo(line)
+        say(line)
 
 
 def report(plan: Plan) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import click
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
+from underlay.cli.terminal import say
 from underlay.errors import UnderlayError, UsageError
 from underlay.exit_codes import ExitCode
 
@@ -29,7 +30,12 @@ _ROWS = (
 
 @click.group("route-reflectors")
 def command() -> None:
-    """Look at the BGP route reflectors of an inventory."""
+    """Look at the BGP route reflectors of an inventory.
+
+    \b
+    underlay route-reflectors plan inventory.py
+    underlay route-reflectors plan inventory.py --live
+    """
 
 
 @command.command("plan")
@@ -117,20 +123,20 @@ def _only_labels_of_ours(settings: Any) -> None:
 
 
 def _print(found: dict[str, Any]) -> None:
-    click.echo(f"{found['nodes']} nodes, AS {found['as_number']}, {found['blocks_per_node']} block")
+    say(f"{found['nodes']} nodes, AS {found['as_number']}, {found['blocks_per_node']} block")
     for group in found["groups"]:
         names = ", ".join(group["reflectors"])
-        click.echo(f"  {group['name']}: {group['cluster_id']} on {names}; {group['clients']} nodes")
+        say(f"  {group['name']}: {group['cluster_id']} on {names}; {group['clients']} nodes")
     for peer in found["peers"]:
-        click.echo(f"  BGPPeer {peer['name']}: {json.dumps(peer['spec'])}")
-    click.echo(f"\n{'':34}{'mesh':>10}{'planned':>10}")
+        say(f"  BGPPeer {peer['name']}: {json.dumps(peer['spec'])}")
+    say(f"\n{'':34}{'mesh':>10}{'planned':>10}")
     for key, title in _ROWS:
-        click.echo(f"{title:34}{found['mesh'][key]:>10}{found['planned'][key]:>10}")
+        say(f"{title:34}{found['mesh'][key]:>10}{found['planned'][key]:>10}")
     click.echo("")
     for name, cut in found["cut_off_while_down"].items():
         what = f"{len(cut)} nodes miss routes, as {cut[0]}" if cut else "every route stays"
-        click.echo(f"{name} down: {what}")
+        say(f"{name} down: {what}")
     if found["cut_off"]:
-        click.echo(f"{len(found['cut_off'])} nodes miss routes, as {found['cut_off'][0]}")
+        say(f"{len(found['cut_off'])} nodes miss routes, as {found['cut_off'][0]}")
     for line in found["changes"]:
-        click.echo(f"  {line}")
+        say(f"  {line}")

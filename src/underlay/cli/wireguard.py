@@ -11,6 +11,7 @@ import click
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
+from underlay.cli.terminal import say
 from underlay.errors import UnderlayError
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ def plan_command(
     from underlay.features.wireguard import picture, plan
 
     for row in _table(overlays):
-        click.echo(row)
+        say(row)
     for name, overlay in overlays.items():
         for text in plan.advice(name, overlay):
             for line in _wrapped(text):
-                click.echo(line)
+                say(line)
     if svg is not None:
         svg.write_text(picture.draw(overlays))
         click.echo(f"drawn: {svg}")

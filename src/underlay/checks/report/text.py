@@ -47,7 +47,7 @@ def render(report: Report, *, colour: bool = False, width: int = WIDTH) -> str:
     lines += _skipped(report, paint, wide)
     for note in report.notes:
         lines += _wrapped("note: ", "      ", note, wide)
-    return "\n".join([*lines, _summary(report, paint)]) + "\n"
+    return "\n".join([*lines, _summary(report, paint, wide)]) + "\n"
 
 
 def _head(report: Report) -> str:
@@ -142,7 +142,7 @@ def _skipped(report: Report, paint: Paint, wide: int) -> Iterator[str]:
         yield from lines[1:]
 
 
-def _summary(report: Report, paint: Paint) -> str:
+def _summary(report: Report, paint: Paint, wide: int) -> str:
     words = {
         Status.FAIL: "failed", Status.UNKNOWN: "unknown", Status.WARN: "warned",
         Status.PASS: "passed", Status.SKIPPED: "skipped",
@@ -152,5 +152,12 @@ def _summary(report: Report, paint: Paint) -> str:
         for status, word in words.items()
         if report.counts[status]
     ]
-    lost = f"; lost: {', '.join(report.lost)}" if report.lost else ""
-    return f"\n{', '.join(parts)} in {report.seconds:.1f} s{lost}"
+    text = f"{', '.join(parts)} in {report.seconds:.1f} s"
+    return "\n".join(["", text, *_lost(report, wide)])
+
+
+def _lost(report: Report, wide: int) -> list[str]:
+    if not report.lost:
+        return []
+    text = f"lost {len(report.lost)} of {len(report.hosts)} nodes: {', '.join(report.lost)}"
+    return _wrapped("", "    ", text, wide)

@@ -109,7 +109,9 @@ def commit(state: State, host: Host, job: Job) -> bool:
     """Write that this node is done, with what its Services answered and what the watch saw."""
     seen = _seen(host, job)
     data: dict[str, object] = {"mode": job.mode, "config": plan.digest(job.config)}
-    data["probes"] = dict(job.run.answers.get(host.name, {}))
+    data["probes"] = answers = dict(job.run.answers.get(host.name, {}))
+    if unproved := probes.untried(answers):
+        outcome.note(host, f"{host.name}: {unproved}")
     data["watched"] = [entry.to_json() for entry in seen]
     if not kube_proxy.attempt(state, host, job.run, lambda h: _put_back(h, job)):
         return False

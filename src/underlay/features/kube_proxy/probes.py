@@ -1,7 +1,8 @@
 """Probes of real Services: which ones, the shell text that tries them, and what may differ. Pure.
 
 The rule: a probe proves only what it saw. Its outcome is compared with its own outcome before the
-change; a Service that did not answer before is not expected to answer after.
+change; a Service that did not answer before is not expected to answer after. What could not be
+tried, as from a pod where there is none, is said to be so and proves nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 #: Seconds one probe may take; a busy or emulated node is slow.
 PATIENCE = 8
 
+#: The outcome of a probe that had no place to be made from.
+NOT_TRIED = "not-tried"
 #: How good an outcome is; only a worse one is a regression.
 _RANK = {"open": 2, "answered": 2, "refused": 1}
 
@@ -68,26 +71,30 @@ def targets(
 def script(probes: Sequence[Probe]) -> str:
     """Bash text that runs all probes and prints `number outcome` for each that ended in time.
 
-    Outcomes: open, refused (TCP); answered, refused (UDP). Every probe is a fork of one shell: to
-    start a program takes a busy or emulated node longer than the connection itself.
+    Outcomes: open, refused (TCP); answered, refused (UDP); not-tried. Every probe is a fork of one
+    shell: to start a program takes a busy or emulated node longer than the connection itself.
     """
     numbered = list(enumerate(probes))
     lines = []
     for place in dict.fromkeys(probe.place for probe in probes):
-        text = _watched([(n, p) for n, p in numbered if p.place == place])
-        lines.append(f"{{ {text}; }} &" if place == "node" else _in_pod(place, text))
+        mine = [(n, p) for n, p in numbered if p.place == place]
+        text = _watched(mine)
+        lines.append(f"{{ {text}; }} &" if place == "node" else _in_pod(place, text, mine))
     return "\n".join([*lines, "wait", "echo end"])
 
 
-def _in_pod(place: str, text: str) -> str:
-    """The same inside the network namespace of a pod; without one, nothing is printed."""
+def _in_pod(place: str, text: str, numbered: Sequence[tuple[int, Probe]]) -> str:
+    """The same inside the network namespace of a pod; without one, all are not tried."""
     address = place.partition(" ")[2]
     mine = (
-        f"nsenter --net=$n ip -o addr | grep -qF ' {address}/'" if address else "[ -e $n ]"
+        f"nsenter --net=$n ip -o addr | grep -qF ' {address}/'" if address
+        else "nsenter --net=$n true"
     )  # fmt: skip
+    untried = "; ".join(f"echo {number} {NOT_TRIED}" for number, _ in numbered)
     return (
         f"pod=; for n in /run/netns/cni-*; do {mine} && pod=$n && break; done 2>/dev/null\n"
-        f'[ -z "$pod" ] || nsenter --net="$pod" bash -c {shlex.quote(text)} &'
+        f'if [ -z "$pod" ]; then {untried}; else nsenter --net="$pod" bash -c'
+        f" {shlex.quote(text)} & fi"
     )
 
 
@@ -137,14 +144,27 @@ def outcomes(lines: Iterable[str], probes: Sequence[Probe]) -> dict[str, str]:
 def regressions(
     before: Mapping[str, str], after: Mapping[str, str], probes: Sequence[Probe]
 ) -> list[str]:
-    """What is worse than before, one sentence each."""
+    """What is worse than before, one sentence each; what was not tried cannot be compared."""
     sentences = []
     for probe in probes:
         old, new = before.get(probe.name), after.get(probe.name)
+        if NOT_TRIED in (old, new):
+            continue
         worse = old is not None and _RANK.get(new or "", 0) < _RANK.get(old, 0)
         if worse and not probe.expected_to_differ:
             sentences.append(f"{probe.name} was {old} before and is {new} now")
     return sentences
+
+
+def untried(found: Mapping[str, str]) -> str:
+    """One sentence about the probes that prove nothing, "" when all were tried."""
+    names = [name for name, outcome in found.items() if outcome == NOT_TRIED]
+    if not names:
+        return ""
+    return (
+        f"{len(names)} of {len(found)} probes not tried, as there is no pod to try them from"
+        f" ({names[0]}{', ...' if len(names) > 1 else ''})"
+    )
 
 
 def _ordered(services: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

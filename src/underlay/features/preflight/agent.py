@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from underlay.features.preflight import shell
-from underlay.features.preflight.plan import SMALL, Plan, udp_overhead
+from underlay.features.preflight.plan import SMALL, Plan, Target, udp_overhead
 
 #: Seconds without a sign of the controller after which an agent ends, below the promised 30, and
 #: its end in any case.
@@ -107,11 +107,18 @@ def message(
     own = plan.targets[name]
     flows: list[list[Any]] = []
     carriers: dict[str, int] = {}
+    places: dict[str, tuple[str, str, int]] = {}
     for use, peer in plan.flows(name):
         flows.append([use.protocol, use.port, number[peer], SMALL])
+        place = plan.place(use, name, peer)
+        if place is not None:
+            any_own = "::" if ":" in place[0] else "0.0.0.0"  # noqa: S104 - a sender's, of no port
+            places[f"{use.protocol}/{use.port}/{number[peer]}"] = (any_own, *place)
         if use.full_size:
-            size = min(own.mtu, plan.targets[peer].mtu) - udp_overhead(own.address)
-            flows.append([use.protocol, use.port, number[peer], size])
+            size = _largest(own, plan.targets[peer], beneath=place is not None)
+            address = own.address if place is None else place[0]
+            flows.append([use.protocol, use.port, number[peer], size - udp_overhead(address)])
+        if use.full_size and place is None:
             carriers.setdefault(peer, use.port)
     peers = [target for one, target in plan.pairs if one == name]
     both = [peer for peer in peers if own.second and plan.targets[peer].second]
@@ -120,7 +127,8 @@ def message(
         "run": run, "me": number[name], "address": own.address, "wait": wait,
         "lease": LEASE, "deadline": DEADLINE, "dns": [list(row) for row in dns],
         "peers": [[t.name, t.address, t.mtu] for t in plan.targets.values()],
-        "listen": [list(row) for row in plan.listens(name)],
+        "listen": [list(row) for row in plan.listens(name)], "places": places,
+        "hears": {f"{p}/{port}": where for (p, port), where in plan.hears(name).items()},
         "second": {number[peer]: plan.targets[peer].second for peer in both},
         "own_second": own.second, "flows": flows,
         "icmp": [
@@ -131,6 +139,13 @@ def message(
             *([number[peer], "icmp6", 0, SMALLEST_V6, sizes[peer]] for peer in both),
         ],
     }  # fmt: skip
+
+
+def _largest(one: Target, other: Target, *, beneath: bool) -> int:
+    """What both ends can send, in bytes."""
+    if beneath:
+        return min(one.beneath_mtu or one.mtu, other.beneath_mtu or other.mtu)
+    return min(one.mtu, other.mtu)
 
 
 def _search(peer: int, port: int, top: int) -> list[Any]:

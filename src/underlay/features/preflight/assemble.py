@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 
-from underlay.addressing.overlap import network as parsed
-from underlay.facts.node import Node, interface
+from underlay.facts.node import Node
+from underlay.features.calls import ends_link, in_overlay, overlay_address
 from underlay.features.kernel_modules.settings import SETS, KernelModules
 from underlay.features.preflight.agent import Arrival, Row, Started
 from underlay.features.preflight.changes import modules_for
-from underlay.features.preflight.plan import Plan, Target
+from underlay.features.preflight.plan import Plan
 from underlay.features.preflight.ports import ICMP
 from underlay.features.preflight.scene import Clock, DnsAnswer, Flow, Host, PathMtu, Probes
 from underlay.features.preflight.settings import Preflight
@@ -40,9 +39,11 @@ def host_of(settings: HostSettings, change: str, login: str) -> Host:
         key: f">={wanted.value}" if wanted.at_least and wanted.value != "auto" else wanted.value
         for key, wanted in settings.section(Sysctl).wanted().items()
     }
+    network, over = settings.section(Network), overlay_address(settings)
+    own = network.address if network.address != over else None
     return Host(
-        settings.name, settings.groups, settings.section(Network), settings.section(Preflight),
-        needed_modules(settings, change), sysctls, settings.section(Network).address or login,
+        settings.name, settings.groups, network, settings.section(Preflight),
+        needed_modules(settings, change), sysctls, own or login, over=over,
     )  # fmt: skip
 
 
@@ -54,47 +55,11 @@ def needed_modules(settings: HostSettings, change: str) -> tuple[str, ...]:
         found.append("br_netfilter")
     if network.cni != "none":
         found += SETS.get(network.encapsulation.removesuffix("-cross-subnet"), ())
-    if {"hubs", "spokes"} & set(settings.groups):
+    if in_overlay(settings):
         found += SETS["wireguard"]
-    if "gateways" in settings.groups:
+    if ends_link(settings):
         found += SETS["ipsec"]
     return tuple(dict.fromkeys(found))
-
-
-def address_of(host: Host, facts: Node) -> str:
-    """The node's own address: declared, in the node CIDR, the one of SSH, of the default route."""
-    every = [text for found in facts.addresses.values() for text in found]
-    own = [str(interface(text).ip) for text in every]
-    if host.network.address:
-        return host.network.address
-    cidr = host.network.node_cidr
-    if cidr:
-        return next((text for text in own if ip_address(text) in parsed(cidr)), "")
-    # SSH through a forwarded port ends on the loopback, which is nobody's way to this node
-    if host.address in own and not ip_address(host.address).is_loopback:
-        return host.address
-    beside = facts.addresses.get(facts.default_device, ())
-    return str(interface(beside[0]).ip) if beside else ""
-
-
-def second_of(host: Host, facts: Node) -> str:
-    """The node's IPv6 address besides its IPv4 one: declared, or the first on its interface."""
-    if host.network.address_v6:
-        return host.network.address_v6
-    if not host.network.dual_stack or ":" in host.address:
-        return ""
-    beside = facts.addresses.get(facts.interface_of(host.address), ())
-    found = (interface(text).ip for text in beside)
-    return next((str(ip) for ip in found if ip.version == 6 and not ip.is_link_local), "")
-
-
-def target_of(host: Host, facts: Node) -> Target | None:
-    """How peers reach a node; None when it has no address of theirs."""
-    link = facts.link(facts.interface_of(host.address)) if host.address else None
-    if link is None:
-        return None
-    mtu = min(link.mtu, host.network.mtu or link.mtu)
-    return Target(host.name, host.address, mtu, host.second)
 
 
 def dns_questions(host: Host, facts: Node) -> list[tuple[str, str, str]]:
@@ -154,10 +119,13 @@ def probes(plan: Plan, heard: Mapping[str, Heard], hosts: Mapping[str, Host]) ->
             if row.kind == "mtu":
                 size = int(row.detail) if row.detail.isdigit() else 0
                 six = row.protocol == "icmp6" or ":" in plan.targets[name].address
-                found = PathMtu(name, peer, size, int(row.extra[1]), row.detail, 6 if six else 4)
-                mtus.append(found)
+                mtus.append(
+                    PathMtu(name, peer, size, int(row.extra[1]), row.detail, 6 if six else 4)
+                )
             else:
-                flows.append(_flow(name, peer, row, came, _states(heard[peer])))
+                found = _flow(name, peer, row, came, _states(heard[peer]))
+                flows.append(_way(plan, found))
+    flows += _untried(plan, there)
     order = {name: number for number, name in enumerate(names)}
     turn = {(use.protocol, use.port): number for number, use in enumerate(plan.uses)}
     flows.sort(
@@ -167,6 +135,25 @@ def probes(plan: Plan, heard: Mapping[str, Heard], hosts: Mapping[str, Host]) ->
     uses = {(use.protocol, use.port): use.why for use in plan.uses}
     pairs = tuple(pair for pair in plan.pairs if set(pair) <= there)
     return Probes(tuple(flows), tuple(mtus), tuple(dns), pairs, uses, plan.seed)
+
+
+def _way(plan: Plan, flow: Flow) -> Flow:
+    """With whether it is beneath the overlay, and whether a NAT on its way is declared."""
+    for use in plan.uses:
+        if (use.protocol, use.port) == (flow.protocol, flow.port):
+            call = use.call(flow.source, flow.target)
+            if call is not None:
+                return replace(flow, beneath=use.beneath, translated=call.translated)
+    return flow
+
+
+def _untried(plan: Plan, there: Collection[str]) -> Iterator[Flow]:
+    """What will be used and no probe can stand for."""
+    for use in plan.uses:
+        for call in plan.untried(use):
+            if {call.source, call.target} <= set(there):
+                why = f"not tried: {call.untried}"
+                yield Flow(call.source, call.target, use.protocol, use.port, "unknown", why)
 
 
 Arrived = Mapping[tuple[str, str, str, int], Arrival]

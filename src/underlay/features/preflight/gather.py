@@ -20,7 +20,8 @@ from pyinfra.api.command import StringCommand
 
 from underlay.cluster import of_run
 from underlay.facts import node
-from underlay.features.preflight import agent, assemble
+from underlay.features.declared import Declared, declared
+from underlay.features.preflight import addresses, agent, assemble
 from underlay.features.preflight.asking import cluster_view
 from underlay.features.preflight.assemble import Heard
 from underlay.features.preflight.backup import read_backup
@@ -76,12 +77,11 @@ def look(
             # the address of SSH may be a forwarded port's: only the node can tell
             hosts[name] = replace(hosts[name], address=hosts[name].network.address or "")
         else:
-            found = replace(hosts[name], address=assemble.address_of(hosts[name], one.facts))
-            hosts[name] = replace(found, second=assemble.second_of(found, one.facts))
+            hosts[name] = addresses.known(hosts[name], one.facts)
     probes = Probes()
     if options.probe:
         targets = _targets(hosts, heard)
-        pairs = _plan(targets, hosts, assemble.groups_of(settings), options)
+        pairs = _plan(targets, declared(fleet), assemble.groups_of(settings), options)
         run.probe(pairs, hosts)
         probes = assemble.probes(pairs, heard, hosts)
     done = {name: assemble.finished(host, heard[name]) for name, host in hosts.items()}
@@ -100,7 +100,7 @@ def _targets(hosts: Mapping[str, Host], heard: Mapping[str, Heard]) -> dict[str,
         facts = heard[name].facts
         if facts is None:
             continue
-        target = assemble.target_of(host, facts)
+        target = addresses.target_of(host, facts)
         if not agent.can_run(facts.tools):
             heard[name].unprobed = "neither python3 nor socat nor nc is on it"
         elif target is None:
@@ -112,16 +112,16 @@ def _targets(hosts: Mapping[str, Host], heard: Mapping[str, Heard]) -> dict[str,
 
 def _plan(
     targets: Mapping[str, Target],
-    hosts: Mapping[str, Host],
+    found: Declared,
     groups: Mapping[str, Sequence[str]],
     options: Options,
 ) -> Plan:
-    first = next(iter(hosts.values()))
+    how = found.preflight
     seed = options.seed if options.seed is not None else secrets.randbelow(10**6)
     return plan(
-        targets, uses(groups, first.network, first.preflight), groups,
-        mesh_up_to=first.preflight.mesh_up_to if options.sample is None else 1,
-        sample=options.sample or first.preflight.sample, seed=seed,
+        targets, uses(groups, found), groups,
+        mesh_up_to=how.mesh_up_to if options.sample is None else 1,
+        sample=options.sample or how.sample, seed=seed,
     )  # fmt: skip
 
 

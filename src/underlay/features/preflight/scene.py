@@ -32,7 +32,9 @@ class Host:
     """One node. facts: None when it was not read; lost: why it dropped out, or "".
 
     modules: that its settings and the change need; sysctls: declared key -> value, `>=` before a
-    minimum; second: the IPv6 address in dual stack; unprobed: why its agent could not run, or "".
+    minimum; second: the IPv6 address in dual stack; unprobed: why its agent could not run, or "";
+    over: its address in the overlay beneath the CNI, or ""; beneath: the one that carries tunnels,
+    which is `address` where there is no such overlay.
     """
 
     name: str
@@ -49,6 +51,13 @@ class Host:
     unprobed: str = ""
     leftover: bool = False
     second: str = ""
+    over: str = ""
+    beneath: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether its node address is on an overlay that is not up yet."""
+        return bool(self.over) and self.address != self.over
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ class Flow:
     """One tried use of the network.
 
     verdict: open, refused, timeout, prohibited, unreachable, reply-lost, closed, altered, error or
-    unknown; size: payload bytes; arrived_from: the address the target saw, "" when nothing came.
+    unknown; size: payload bytes; arrived_from: the address the target saw, "" when nothing came;
+    beneath: between tunnels' ends; translated: a NAT on its way is declared.
     """
 
     source: str
@@ -68,6 +78,8 @@ class Flow:
     size: int = 64
     arrived_from: str = ""
     served: bool = False
+    beneath: bool = False
+    translated: bool = False
 
 
 @dataclass(frozen=True)

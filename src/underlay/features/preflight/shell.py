@@ -29,7 +29,8 @@ def program(told: Mapping[str, Any]) -> str:
         "BUDGET": BUDGET,
     }  # fmt: skip
     lines = [f"{name}={shlex.quote(str(value))}" for name, value in settings.items()]
-    listens = [f"{protocol}:{port}" for protocol, port in told["listen"]]
+    hears = told["hears"]
+    listens = [f"{p}:{port}@{hears.get(f'{p}/{port}', '')}" for p, port in told["listen"]]
     for name, found in (("listens", listens), ("probes", list(_probes(told)))):
         lines += [f"{name}() {{ cat << '{END}'", *found, END, "}"]
     text = (Path(__file__).parent / "files/agent.sh").read_text()
@@ -46,8 +47,12 @@ def _probes(told: Mapping[str, Any]) -> Iterator[str]:
         target = second[peer] if six else addresses[peer]
         yield _line("icmp", (target, source), ["flow", protocol, peer, 0, 0])
     for protocol, port, peer, size in told["flows"]:
-        fields = (peer, addresses[peer], protocol, port, size)
-        yield _line("flow", fields, ["flow", protocol, peer, port, size])
+        place = told["places"].get(f"{protocol}/{port}/{peer}")
+        kind, where = "flow", addresses[peer]
+        if place is not None:
+            kind, where = "elsewhere", " ".join(map(str, place))
+        fields = (peer, where, protocol, port, size)
+        yield _line(kind, fields, ["flow", protocol, peer, port, size])
     for peer, protocol, port, low, high in told["mtu"]:
         key = ["mtu", protocol, peer, port, [low, high]]
         address = second[peer] if protocol == "icmp6" else addresses[peer]

@@ -82,7 +82,7 @@ def _node(scene: Scene) -> Iterator[Finding]:
             continue
         owners.setdefault(host.address, []).append(host.name)
         cidr = host.network.node_cidr
-        if cidr and ip_address(host.address) not in network(cidr):
+        if cidr and not host.waits and ip_address(host.address) not in network(cidr):
             text = f"{host.name}: its address {host.address} is outside the node CIDR {cidr}"
             yield Finding(Status.FAIL, text, (host.name,))
     for address, names in owners.items():

@@ -62,7 +62,8 @@ def _path_applies(scene: Scene) -> str:
 def _declared(scene: Scene) -> Iterator[Finding]:
     sizes: dict[int, list[str]] = {}
     for host, node in scene.read():
-        link = node.link(node.interface_of(host.address)) if host.address else None
+        address = host.beneath or host.address
+        link = node.link(node.interface_of(address)) if address else None
         if link is None:
             continue
         sizes.setdefault(link.mtu, []).append(host.name)

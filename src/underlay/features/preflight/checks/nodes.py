@@ -90,6 +90,25 @@ def _agent(scene: Scene) -> Iterator[Finding]:
     for reason, hosts in groups.items():
         names = tuple(host.name for host in hosts)
         yield Finding(Status.UNKNOWN, f"{listed(names)}: not probed: {reason}", names)
+    yield from _waiting([host for host in scene if host.waits and host.facts and not host.lost])
+
+
+def _waiting(hosts: list[Host]) -> Iterator[Finding]:
+    """What Kubernetes and the CNI will use cannot be tried before the overlay is there."""
+    if hosts:
+        names = tuple(host.name for host in hosts)
+        overlay, addresses = hosts[0].network.transport, listed(host.over for host in hosts)
+        yield Finding(
+            Status.UNKNOWN,
+            f"{listed(names)}: only the ports beneath {overlay} were tried: no interface carries"
+            f" {addresses} yet",
+            names, "apply deploys/wireguard.py, then run the pre-flight again",
+        )  # fmt: skip
+
+
+def _agent_applies(scene: Scene) -> str:
+    there = any(host.tool or host.unprobed or host.waits for host in scene)
+    return "" if there else "no node was probed"
 
 
 def _leftovers(scene: Scene) -> Iterator[Finding]:
@@ -137,7 +156,7 @@ CHECKS = (
         "probe/agent", "Every node could be probed", Severity.ERROR,
         "A port that nobody listened on, and that nobody tried, is not a port that works.",
         "install python3 on the node (python3-minimal is enough) or socat, and allow /run or /tmp"
-        " to be written", _agent,
+        " to be written", _agent, _agent_applies,
     ),
     Check(
         "probe/leftovers", "Nothing of a pre-flight is left on a node", Severity.ERROR,

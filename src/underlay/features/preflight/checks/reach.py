@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from underlay.checks.model import Check, Finding, Severity, Status
+from underlay.facts.node import interface
 from underlay.features.preflight.blame import Item, causes
 from underlay.features.preflight.ports import ICMP, label
-from underlay.features.preflight.scene import Flow, Scene
+from underlay.features.preflight.scene import Flow, Host, Scene
 from underlay.features.preflight.words import VERDICTS, counted, listed
 
 SMALL = 64
@@ -121,11 +122,20 @@ def _ping_applies(scene: Scene) -> str:
     return "" if there else "no pair of nodes was probed"
 
 
+def _senders(host: Host, flow: Flow) -> frozenset[str]:
+    """Addresses that a flow may come from: a tunnel's packets leave by the route's."""
+    if not flow.beneath or host.facts is None:
+        return frozenset({host.address})
+    found = (text for each in host.facts.addresses.values() for text in each)
+    return frozenset(str(interface(text).ip) for text in found)
+
+
 def _source_address(scene: Scene) -> Iterator[Finding]:
     seen: dict[tuple[str, str], set[str]] = {}
     for flow in scene.probes.flows:
-        own = scene.hosts[flow.source].address
-        if flow.arrived_from and flow.arrived_from != own and flow.protocol not in ICMP:
+        if not flow.arrived_from or flow.translated or flow.protocol in ICMP:
+            continue
+        if flow.arrived_from not in _senders(scene.hosts[flow.source], flow):
             seen.setdefault((flow.source, flow.arrived_from), set()).add(flow.target)
     for (source, address), targets in seen.items():
         own = scene.hosts[source].address

@@ -25,8 +25,11 @@ elif command -v nc > /dev/null; then
         *Ncat*) by=ncat tool="sh, nc (Ncat)" ;;
     esac
 fi
-six='' near=$ADDRESS headers=28
-case $ADDRESS in *:*) six=6 near="[$ADDRESS]" headers=48 ;; esac
+from() { # own address: what is bound to, and of which family
+    six='' near=$1 headers=28 ADDRESS=$1
+    case $1 in *:*) six=6 near="[$1]" headers=48 ;; esac
+}
+from "$ADDRESS"
 whole=$((${WAIT%.*} + 1))
 export RUN ME
 probes > plan
@@ -72,7 +75,9 @@ esac
 rm -f in.$$
 END
 
-listen() { # protocol port
+listen() { # protocol port address, none for the node's own
+    home=$ADDRESS
+    from "${3:-$home}"
     port=$2 error=error.$1.$2
     case $by.$1 in
         socat.tcp) socat -b 65536 -t 5 -T 5 "TCP${six:-4}-LISTEN:$port,bind=$near,reuseaddr,fork,backlog=256,max-children=64" \
@@ -81,9 +86,10 @@ listen() { # protocol port
             SYSTEM:"sh answer udp $port" < /dev/null > /dev/null 2> "$error" & ;;
         nc.tcp) nc -lkd "$ADDRESS" "$port" < /dev/null > /dev/null 2> "$error" & ;;
         ncat.tcp) nc -lk --recv-only "$ADDRESS" "$port" < /dev/null > /dev/null 2> "$error" & ;;
-        *) return ;;
+        *) from "$home" && return ;;
     esac
     pids="$pids $!"
+    from "$home"
 }
 
 bound() { # port: whether any socket has it
@@ -190,6 +196,15 @@ flow() { # peer address protocol port size
     fi
     echoed "$3" "$2" "$4" "$5"
 }
+
+elsewhere() ( # peer "own far far-port" protocol port size: a tunnel's, which has no TCP
+    grep -qF "[$1,\"$3\",$4]" go && echo 'unknown|served' && return
+    protocol=$3 size=$5
+    set -- $2
+    from "$1"
+    # whether its port is served was asked above, of the port that the peer listens on
+    flow - "$2" "$protocol" "$3" "$size"
+)
 
 icmp() { # address source
     command -v ping > /dev/null || { echo 'unknown|neither python3 nor ping is on it' && return; }
@@ -371,7 +386,11 @@ case "$(timedatectl show -p NTPSynchronized --value 2> /dev/null)" in
 esac
 pids=''
 wanted=$(listens)
-for pair in $wanted; do listen "${pair%:*}" "${pair#*:}"; done
+for pair in $wanted; do
+    where=${pair#*@} pair=${pair%%@*}
+    listen "${pair%:*}" "${pair#*:}" "$where"
+done
+wanted=$(for pair in $wanted; do echo "${pair%%@*}"; done)
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
     waiting=''
     for pair in $wanted; do

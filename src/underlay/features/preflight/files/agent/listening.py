@@ -38,7 +38,7 @@ class Listener:
             agent.loop.register(self.socket, selectors.EVENT_READ, self.ready)
 
     def _open(self) -> socket.socket:
-        address = self.agent.plan.address
+        address = self.agent.plan.heard_at(self.protocol, self.port)
         if self.protocol in RAW:
             found = socket.socket(socket.AF_INET, socket.SOCK_RAW, RAW[self.protocol])
             only_ours(found, 20 if self.protocol == "ipip" else 0)

@@ -24,6 +24,8 @@ class Plan:
         self.second = {int(peer): address for peer, address in found["second"].items()}
         self.mtu = found["mtu"]
         self.dns = found["dns"]
+        self.places = found["places"]
+        self.hears = found["hears"]
         self.wait = found["wait"]
         self.lease = found["lease"]
         self.deadline = found["deadline"]
@@ -31,6 +33,16 @@ class Plan:
     def where(self, protocol: str, peer: int) -> str:
         """The address of a peer that a protocol goes to: the second one for `icmp6`."""
         return str(self.second[peer] if protocol == "icmp6" else self.peers[peer][1])
+
+    def ends(self, protocol: str, peer: int, port: int) -> Tuple[str, str, int]:
+        """Own address, the peer's, its port: the node addresses, or where a tunnel goes."""
+        usual = (self.address, str(self.peers[peer][1]), port)
+        own, far, there = self.places.get(f"{protocol}/{port}/{peer}", usual)
+        return own, far, there
+
+    def heard_at(self, protocol: str, port: int) -> str:
+        """The address that is listened on."""
+        return str(self.hears.get(f"{protocol}/{port}", self.address))
 
 
 def family(address: str) -> int:

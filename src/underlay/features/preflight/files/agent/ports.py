@@ -15,11 +15,11 @@ class Tcp(Probe):
 
     def open(self) -> None:
         _, _, peer, port, served = self.key
-        _, address, _ = self.agent.plan.peers[peer]
+        own, address, port = self.agent.plan.ends("tcp", peer, port)
         found = socket.socket(family(address), socket.SOCK_STREAM)
         if family(address) == socket.AF_INET:
             found.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-            found.bind((self.agent.plan.address, 0))
+            found.bind((own, 0))
         self.served, self.asked = served, False
         self.watch(found, selectors.EVENT_WRITE)
         code = found.connect_ex((address, port))
@@ -57,9 +57,9 @@ class Udp(Probe):
 
     def open(self) -> None:
         _, _, peer, port, size = self.key
-        _, address, _ = self.agent.plan.peers[peer]
+        own, address, port = self.agent.plan.ends("udp", peer, port)
         found = socket.socket(family(address), socket.SOCK_DGRAM)
-        found.bind((self.agent.plan.address, 0))
+        found.bind((own, 0))
         found.connect((address, port))
         self.data = packet(self.agent.plan, ECHO, size, 0, size)
         self.watch(found, selectors.EVENT_READ)
@@ -94,6 +94,6 @@ class Raw(Probe):
 
     def send(self) -> None:
         plan = self.agent.plan
-        _, address, _ = plan.peers[self.peer]
+        _, address, _ = plan.ends(self.protocol, self.peer, 0)
         data = wrapped(self.protocol, plan.address, address, packet(plan, ECHO, 0, 0))
         self.listener.socket.sendto(data, (address, 0))
