@@ -52,8 +52,7 @@ def plan_command(
         say(row)
     for name, overlay in overlays.items():
         for text in plan.advice(name, overlay):
-            for line in _wrapped(text):
-                say(line)
+            say(f"  {text}")
     if svg is not None:
         svg.write_text(picture.draw(overlays))
         click.echo(f"drawn: {svg}")
