@@ -23,6 +23,7 @@ from underlay.facts.kube_proxy import KubeProxyNode, NodeProxy
 from underlay.features.kube_proxy import plan, probes, service
 from underlay.features.kube_proxy.job import Job
 from underlay.features.kube_proxy.plan import Snapshot
+from underlay.features.kube_proxy.rights import LEASE_NAME
 from underlay.features.kube_proxy.run import is_lost
 from underlay.features.kube_proxy.units import MIGRATING, NAMESPACE, PREVIOUS
 from underlay.operations import kube_proxy, leftovers, outcome, watch
@@ -34,8 +35,6 @@ Marks = Mapping[str, str | None]
 #: Neither a migration under way nor a configuration to go back to.
 NO_MARKS: Marks = {MIGRATING: None, PREVIOUS: None}
 
-LEASE = "underlay-kube-proxy"
-
 _claiming = threading.Lock()
 
 
@@ -44,7 +43,7 @@ def claim(state: State, host: Host, job: Job) -> bool:
     with _claiming:
         if job.run.lease is not None or job.run.halted:
             return not job.run.halted
-        lease = Lease(job.api, LEASE, NAMESPACE)
+        lease = Lease(job.api, LEASE_NAME, NAMESPACE)
         try:
             refused = lease.acquire(lambda text: host.log(f"{host.name}: {text}"))
         except ClusterError as error:

@@ -20,16 +20,14 @@ from underlay.features.route_reflectors.job import Job, Snapshot
 from underlay.features.route_reflectors.plan import State
 from underlay.features.route_reflectors.proof import proved
 from underlay.features.route_reflectors.restore import restore
-from underlay.features.route_reflectors.rights import NAMESPACE
+from underlay.features.route_reflectors.rights import LEASE_NAME, NAMESPACE
 from underlay.operations import outcome
 from underlay.operations.kube_proxy import attempt, patiently
-
-LEASE = "underlay-route-reflectors"
 
 
 def claim(state: RunState, host: Host, job: Job) -> bool:
     """Take the lease of the cluster for this run."""
-    lease = Lease(job.api, LEASE, NAMESPACE, what="the BGP peers")
+    lease = Lease(job.api, LEASE_NAME, NAMESPACE, what="the BGP peers")
     outcome.note(host, f"{host.name}: writes by {job.store.how}")
 
     def step(h: Host) -> str:

@@ -16,6 +16,7 @@ from pyinfra.context import host, state
 
 from underlay.cluster import Api, drain
 from underlay.cluster.of_run import GROUP, api_of
+from underlay.cluster.rights import denied
 from underlay.errors import InventoryError
 from underlay.facts.journal import Journals
 from underlay.features.fleet import fleet_of, load
@@ -72,7 +73,7 @@ def _convert() -> None:
         status=Status(host.state, api, _reachable(node_of), settings.status),
         run=Run(snapshot=snapshot, changed=snapshot is not None),
         refused=(
-            *rights.denied(api, settings, store.group),
+            *denied(api, rights.needed(settings, store.group)),
             *checks.refusals(settings, now, target, pods),
         ),
     )  # fmt: skip
