@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from underlay.cluster.objects import ACCESS_REVIEW, Kind, kind_of
-from underlay.errors import ClusterError
+from underlay.errors import ClusterError, MissingError
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "docs/rbac"
 
@@ -125,6 +125,7 @@ class Guard:
             kind, meta = kind_of(found["apiVersion"], found["kind"]), found["metadata"]
             place = meta.get("namespace", "")
             self._check("patch", kind, meta["name"], place)
+            self._no_more_than_ours(found)
             if (kind.name, place, meta["name"]) not in world.objects:
                 # an apply that makes the object is asked for this too
                 self._check("create", kind, meta["name"], place)
@@ -135,6 +136,18 @@ class Guard:
             world.request = requested
         if apply is not None:
             world.apply = applied
+
+    def _no_more_than_ours(self, found: dict[str, Any]) -> None:
+        """Nobody gives away what he has not; a binding gives away what its role holds."""
+        given = found
+        if found["kind"] == "ClusterRoleBinding":
+            name = found["roleRef"]["name"]
+            given = self._world.objects.get(("ClusterRole", "", name))
+            if given is None:
+                raise MissingError(f"ClusterRole {name}: not there")
+        for rule in given.get("rules", []) if "ClusterRole" in found["kind"] else []:
+            for right in _rights(rule, ""):
+                self._allow(right.namespace, right.group, right.resource, right.name, right.verb)
 
     def _check(self, verb: str, kind: Kind, name: str, namespace: str | None) -> None:
         group = kind.version.rpartition("/")[0]
