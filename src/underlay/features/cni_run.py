@@ -23,12 +23,12 @@ from pyinfra.context import host, state
 
 from underlay.cluster import Api, Kind
 from underlay.cluster.lease import Lease
+from underlay.cluster.leased import LeasedRun, leased
 from underlay.errors import ClusterError
 from underlay.features.preflight.backup import write_backup
 from underlay.features.preflight.copying import take
 from underlay.operations import cluster_objects, outcome
 from underlay.operations.cluster_objects import Change
-from underlay.rolling import Rollout
 from underlay.settings import Fleet
 
 T = TypeVar("T")
@@ -36,11 +36,10 @@ Steps = Generator[PyinfraCommand, None, None]
 
 
 @dataclass
-class CniRun(Rollout):
-    """What has happened. writer: the host that changes the cluster; lease: held meanwhile."""
+class CniRun(LeasedRun):
+    """What has happened. writer: the host that changes the cluster, under the lease."""
 
     writer: str = ""
-    lease: Lease | None = None
 
 
 @dataclass(frozen=True)
@@ -156,9 +155,7 @@ def _change(state: State, host: Host, job: Job) -> bool:
     except ClusterError as error:
         sentence = str(error)
     finally:
-        if job.run.lease is not None:
-            job.run.lease.release()
-            job.run.lease = None
+        job.run.give_back()
     if sentence:
         host.log(f"{host.name}: {sentence}", outcome.ERROR)
         job.run.fail(host.name, sentence)
@@ -175,29 +172,30 @@ def _changed(state: State, host: Host, job: Job) -> str:
     if sentence:
         return f"{sentence}; nothing was changed"
     done: list[Change] = []
+    api = leased(job.api, job.run.hold)
     try:
-        cluster_objects.apply(job.api, job.changes, done)
-        sentence = _wait(host, job) or _after(host, job, done)
+        cluster_objects.apply(api, job.changes, done)
+        sentence = _wait(host, job) or _after(api, job, done)
     except ClusterError as error:
         sentence = str(error)
     if not sentence:
         return ""
     host.log(f"{host.name}: {sentence}; taking it back", outcome.ERROR)
-    left = cluster_objects.undo(job.api, done)
+    left = cluster_objects.undo(api, done)
     if left:
         return f"{sentence}; it could not be taken back: {'; '.join(left)}"
     return f"{sentence}; everything is as it was before"
 
 
-def _after(host: Host, job: Job, done: list[Change]) -> str:
+def _after(api: Api, job: Job, done: list[Change]) -> str:
     """Objects that had to wait; "" or why they could not be applied."""
     if not job.later or not job.wait_s:
         return ""
     wanted = [found.wanted for found in job.later]
-    compared = cluster_objects.compare(job.api, wanted, job.take_over)
+    compared = cluster_objects.compare(api, wanted, job.take_over)
     if compared.refusals:
         return compared.refusals[0]
-    cluster_objects.apply(job.api, compared.changes, done)
+    cluster_objects.apply(api, compared.changes, done)
     return ""
 
 

@@ -60,9 +60,8 @@ def release(state: State, host: Host, job: Job) -> bool:
     """Give the lease back when no host has anything left to do."""
     job.run.finished.add(host.name)
     here = (name for name in job.run.hosts if not is_lost(state, name))
-    if job.run.lease is not None and job.run.finished.issuperset(here):
-        job.run.lease.release()
-        job.run.lease = None
+    if job.run.finished.issuperset(here):
+        job.run.give_back()
     return True
 
 
@@ -173,6 +172,8 @@ def _clean(host: Host, job: Job, mode: str) -> str:
     servers = mine if mode != "ipvs" else []
     if not leftovers.left(found, mode, servers):
         return ""
+    deadline = time.monotonic() + job.settings.wait_seconds
+    kube_proxy.patiently(host, job.run.hold, deadline)
     text = leftovers.cleanup(mode, servers, job.view.udp_services())
     host.run_shell_command(StringCommand("sh", "-c", shlex.quote(text)))
     now = node_of(host, job, chains=True)

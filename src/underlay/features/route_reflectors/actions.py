@@ -40,9 +40,7 @@ def claim(state: RunState, host: Host, job: Job) -> bool:
 
 def release(state: RunState, host: Host, job: Job) -> bool:
     """Give the lease back."""
-    if job.run.lease is not None:
-        job.run.lease.release()
-        job.run.lease = None
+    job.run.give_back()
     return True
 
 
@@ -164,7 +162,7 @@ def _attempt(state: RunState, host: Host, job: Job, step: Callable[[Host], str])
 def undo(state: RunState, host: Host, job: Job) -> bool:
     """Bring everything back to the snapshot."""
     snapshot = job.run.snapshot
-    if snapshot is None or job.run.lease is None:
+    if snapshot is None or job.run.lease is None or job.run.lost:
         # nothing was changed, or it is another run's to change
         return True
     try:
