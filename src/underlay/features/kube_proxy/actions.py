@@ -6,16 +6,14 @@ So whatever has an effect, were it only a note of what happened in this run, is 
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Mapping
 
-from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from underlay import journal
+from underlay import direct, journal
 from underlay.cluster.lease import Lease
 from underlay.cluster.objects import CONFIG_MAP
 from underlay.errors import ClusterError
@@ -175,7 +173,7 @@ def _clean(host: Host, job: Job, mode: str) -> str:
     deadline = time.monotonic() + job.settings.wait_seconds
     kube_proxy.patiently(host, job.run.hold, deadline)
     text = leftovers.cleanup(mode, servers, job.view.udp_services())
-    host.run_shell_command(StringCommand("sh", "-c", shlex.quote(text)))
+    direct.run(host, text)
     now = node_of(host, job, chains=True)
     if now is None:
         return "what another mode left could not be read again; run it again"
@@ -233,8 +231,7 @@ def tell(state: State, host: Host, text: str) -> bool:
 def write_entry(state: State, host: Host, job: Job, event: str, data: dict[str, object]) -> bool:
     """An entry that cannot be written is a failed step: what it announces must not happen."""
     entry = journal.Entry(outcome.now(), outcome.RUN, event, data)
-    command = StringCommand("sh", "-c", shlex.quote(append_entry(plan.CHANGE, entry)))
-    done, _ = host.run_shell_command(command)
+    done, _ = direct.run(host, append_entry(plan.CHANGE, entry))
     if not done:
         sentence = f"{journal.path(plan.CHANGE)}: cannot be written; is the disk full or read-only?"
         host.log(f"{host.name}: {sentence}", outcome.ERROR)
