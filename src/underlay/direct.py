@@ -22,8 +22,7 @@ Input = str | Sequence[str]
 def run(host: Host, script: str, stdin: Input | None = None) -> tuple[bool, CommandOutput]:
     """Run a script with `sh`; whether it ended well, and what it printed.
 
-    Neither script nor output is shown at any verbosity. stdin: for secrets, which no process
-    list shows then.
+    The output is shown at no verbosity. stdin: for secrets, which no process list shows then.
     """
     command = StringCommand("sh", "-c", shlex.quote(script))
     return host.run_shell_command(command, **{**arguments(host), "_stdin": stdin})
