@@ -78,6 +78,13 @@ def test_the_rights_of_every_deploy_are_told_and_every_ready_role_is_linked() ->
     assert set(re.findall(r"\(rbac/([\w.-]+)\)", text)) == files
 
 
+def test_what_shows_an_answer_of_the_threat_model_is_there() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    named = re.findall(r"`((?:tests|src)/[\w./-]+)`", text)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in [*ROOT.glob("README*.md"), ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
