@@ -7,6 +7,7 @@ simulated hosts, and every command that a host is given is checked by `sh -n` an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,8 @@ BAD = (
 ENDS = ("\n", f"$({DO})", f"\n{DO}", f";{DO}")
 
 
+#: What differs from run to run with one and the same section: moments and random names.
+_OF_THE_RUN = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{8,}\b")
 #: Section -> settings whose hostile values are let through and stand in a command as they are.
 CARRIED: dict[str, set[str]] = {"sysctl": {"values.kernel.core_pattern"}}
 
@@ -141,7 +144,7 @@ class Walk:
                 )
             self.commands[name].update(heard.commands)
             commands.update(heard.commands)
-        before.append(commands)
+        before.append({_OF_THE_RUN.sub("", command) for command in commands})
         for command in commands:
             if DO in value and DO in command:
                 self.carried.add((path, command))
