@@ -107,6 +107,12 @@ def test_only_one_module_knows_the_command_line_of_pyinfra() -> None:
     assert found == {"src/underlay/inventory.py"}
 
 
+def test_only_one_module_runs_a_command_by_itself() -> None:
+    """What runs one elsewhere forgets the user that the run becomes."""
+    found = {_id(p) for p in MODULES if "run_shell_command" in ast.dump(_tree(p))}
+    assert found == {"src/underlay/direct.py"}
+
+
 def test_a_feature_imports_no_more_of_another_than_its_settings() -> None:
     for path in (SOURCE / "features").rglob("*.py"):
         parts = path.relative_to(SOURCE / "features").parts

@@ -49,6 +49,10 @@ class ApiSilentError(ClusterError):
     """The Kubernetes API gave no answer at all; it may in a moment."""
 
 
+class LeaseLostError(ClusterError):
+    """Another run holds the lease of this one now, so that nothing may be changed any more."""
+
+
 class MissingError(ClusterError):
     """What a request names, or its kind or namespace, does not exist."""
 

@@ -188,7 +188,7 @@ class Calico:
         if (kind.name, name) in self.objects:
             raise ClusterError(f"{kind.name} {name}: cannot create it (409)")
         self._write(kind, name, copy.deepcopy(found))
-        return found
+        return copy.deepcopy(self.objects[kind.name, name])
 
     def merge(
         self, kind: Kind, name: str, change: dict[str, Any], namespace: str | None = None
@@ -199,11 +199,17 @@ class Calico:
         wanted = change.get("metadata", {}).get("resourceVersion")
         assert wanted in (None, found["metadata"].get("resourceVersion"))
         self._write(kind, name, _merged(found, change))
-        return found
+        return copy.deepcopy(self.objects[kind.name, name])
 
-    def delete(self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "") -> None:
-        """Delete one; what is gone is fine."""
+    def delete(
+        self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "",
+        version: str = "",
+    ) -> None:  # fmt: skip
+        """Delete one, of this version only; what is gone is fine."""
         self._api(f"delete:{kind.name} {name}")
+        there = self.objects.get((kind.name, name), {"metadata": {}})["metadata"]
+        if version and there.get("resourceVersion") != version:
+            return
         if self.objects.pop((kind.name, name), None) is not None and kind not in (LEASE, POD):
             self.events.append(f"delete {kind.name} {name}")
 

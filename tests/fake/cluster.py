@@ -135,7 +135,9 @@ class Cluster:
         """Make an object."""
         self._write(f"create {kind.name} {found['metadata']['name']}")
         self.put(found, "underlay")
-        return found
+        key = self._key(found)
+        self.objects[key]["metadata"]["resourceVersion"] = str(len(self.calls))
+        return copy.deepcopy(self.objects[key])
 
     def merge(
         self, kind: Kind, name: str, change: Object, namespace: str | None = None, **_: object
@@ -143,17 +145,26 @@ class Cluster:
         """A merge patch; None removes."""
         self._write(f"merge {kind.name} {name}")
         found = self.objects[kind.name, namespace or "", name]
+        wanted = change.get("metadata", {}).get("resourceVersion")
+        assert wanted in (None, found["metadata"].get("resourceVersion"))
         for path, value in leaves(change):
             if value is None:
                 _remove(found, path)
             else:
                 _set(found, path, value)
-        return found
+        found["metadata"]["resourceVersion"] = str(len(self.calls))
+        return copy.deepcopy(found)
 
-    def delete(self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "") -> None:
-        """Delete an object, and what is in a namespace with it."""
+    def delete(
+        self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "",
+        version: str = "",
+    ) -> None:  # fmt: skip
+        """Delete an object, of this version only when one is given."""
         self._write(f"delete {kind.name} {name}")
         key = (kind.name, namespace or "", name)
+        there = self.objects.get(key, {"metadata": {}})["metadata"]
+        if version and there.get("resourceVersion") != version:
+            return
         self.objects.pop(key, None)
         self.owners.pop(key, None)
 

@@ -120,9 +120,12 @@ class Operated(Cluster):
                 }
             )  # fmt: skip
 
-    def delete(self, kind: Any, name: str, namespace: str | None = None, *, uid: str = "") -> None:
+    def delete(
+        self, kind: Any, name: str, namespace: str | None = None, *, uid: str = "",
+        version: str = "",
+    ) -> None:  # fmt: skip
         """What the operator made goes with the Installation."""
-        super().delete(kind, name, namespace, uid=uid)
+        super().delete(kind, name, namespace, uid=uid, version=version)
         if kind.name == "Installation":
             made = [k for k in self.objects if "calico" in k[1] + k[2] or k[0] == "IPPool"]
             for key in made:

@@ -12,6 +12,7 @@ import pytest
 from pyinfra.connectors.fake import FakeConnector
 from tests.fake.cluster import Cluster
 from tests.fake.cni_world import World
+from tests.fake.rbac import Guard, granted, unused
 from tests.fake.world import Clock, Run, run_on
 
 from underlay.errors import ClusterError
@@ -344,3 +345,58 @@ def test_what_somebody_changed_meanwhile_is_not_overwritten(
     assert install(mtu=1400).failed == set(NAMES)
     assert net_conf(world)["Backend"]["MTU"] == 1500
     assert world.cluster.objects[key]["data"]["cni-conf.json"] == "{}"
+
+
+#: No time passes in which a lease would be renewed.
+NOT_RENEWED = {"patch leases underlay-cni"}
+
+
+def with_role(world: Flannel, without: str = "") -> Guard:
+    """The cluster lets the user do what the files for flannel and its backup say, once applied."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-flannel"}}
+    world.cluster.put(namespace)
+    return Guard(world.cluster, granted("flannel.yaml", "read-only.yaml", without=without))
+
+
+def test_the_role_is_enough_and_all_of_it_is_used(world: Flannel) -> None:
+    guard = with_role(world)
+    before = world.cluster.state()
+    world.cluster.ready = lambda found: False
+    assert install().failed == set(NAMES)
+    assert world.cluster.state() == before
+    world.cluster.ready = lambda found: True
+    public = {"public_ips": {"@fake/w1": "203.0.113.7"}}
+    assert install(public).failed == set()
+    # every object is changed and put back
+    for found in world.cluster.objects.values():
+        if found["metadata"]["name"] in ("flannel", "kube-flannel"):
+            found["metadata"].pop("labels")
+    changed = world.cluster.state()
+    world.cluster.ready = lambda found: False
+    other = {"public_ips": {"@fake/w1": "203.0.113.8"}}
+    assert install(other, mtu=1400).failed == set(NAMES)
+    assert _without_versions(world.cluster.state()) == _without_versions(changed)
+    assert unused(granted("flannel.yaml"), guard) == NOT_RENEWED
+
+
+def _without_versions(found: dict[tuple[str, str, str], Any]) -> dict[tuple[str, str, str], Any]:
+    for each in found.values():
+        each["metadata"].pop("resourceVersion", None)
+    return found
+
+
+@pytest.mark.parametrize(
+    "taken",
+    ["list nodes", "list pods", "list deployments", "patch namespaces kube-flannel",
+     "create clusterroles", "patch clusterroles flannel", "patch nodes/status", "create configmaps",
+     "create daemonsets", "create leases", "get leases underlay-cni"],
+)  # fmt: skip
+def test_without_any_of_the_role_nothing_stays_changed(world: Flannel, taken: str) -> None:
+    with_role(world, taken)
+    before = world.cluster.state()
+    try:
+        failed = install().failed
+    except ClusterError:
+        failed = set(NAMES)
+    assert failed
+    assert world.cluster.state() == before

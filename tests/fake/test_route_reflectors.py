@@ -10,6 +10,7 @@ import pytest
 from pyinfra.connectors.fake import FakeConnector
 from tests.fake import world as fake_world
 from tests.fake.calico import Calico
+from tests.fake.rbac import Guard, granted, unused
 from tests.fake.world import Clock, Run, run_on
 
 from underlay.cluster import drain, lease
@@ -465,3 +466,40 @@ def test_a_power_cut_at_any_call_and_a_second_run_converges(
         assert not any(found["spec"].get("unschedulable") for (kind, _), found
                        in world.objects.items() if kind == "Node"), at  # fmt: skip
         assert convert(world, second).operations == 0, at
+
+
+ROLE, DRAIN = "route-reflectors.yaml", "route-reflectors-drain.yaml"
+
+
+def test_the_roles_are_enough_and_all_of_them_is_used(make: MakeCalico) -> None:
+    world, rights = make(3), granted(ROLE, DRAIN)
+    world.pod(RR1, "shop")
+    world.ssh = False
+    guard = Guard(world, rights)
+    # another selector of the same nodes, so that a peer is changed too
+    other = {**GROUP, "clients": "has(rack)"}
+    for settings in (FORWARD, {**FORWARD, "groups": {"all": other}}, BACK):
+        assert convert(world, settings, loaded="drain").failed == set()
+    assert world.mesh
+    # no time passes in which a lease would be renewed
+    assert unused(rights, guard) == {
+        "patch leases underlay-route-reflectors", "get /apis/crd.projectcalico.org/v1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "taken",
+    ["list nodes", "patch nodes", "list pods", "list bgppeers", "create bgppeers",
+     "delete bgppeers", "get bgpconfigurations", "create bgpconfigurations", "create leases",
+     "patch leases underlay-route-reflectors", "create selfsubjectaccessreviews"],
+)  # fmt: skip
+def test_without_any_of_the_role_nothing_is_changed(make: MakeCalico, taken: str) -> None:
+    world = make(3)
+    before = world.objects_of_bgp
+    Guard(world, granted(ROLE, without=taken))
+    try:
+        failed = convert(world).failed
+    except ClusterError:
+        failed = {RR1}
+    assert failed
+    assert world.objects_of_bgp == before

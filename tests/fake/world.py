@@ -110,8 +110,8 @@ class World:
 
     refuse: called with the name of every call as `kind host`, for example `journal:switched n1`;
     True makes that call fail. calls: those names, in order. power: for how many calls it lasts.
-    holder: of the lease; denied: `verb resource` that the user may not do; silence: how often a
-    kube-proxy that was restarted is asked before it answers.
+    holder: of the lease, renewed `renewals` times; denied: `verb resource` that the user may not
+    do; silence: how often a kube-proxy that was restarted is asked before it answers.
     """
 
     def __init__(self, names: list[str]) -> None:
@@ -126,6 +126,7 @@ class World:
         self.dead = False
         self.power: int | None = None
         self.holder: str | None = None
+        self.renewals = 1
         self.silence = 0
         self.clock = Clock()
         self.denied: frozenset[str] = frozenset()
@@ -223,8 +224,11 @@ class World:
         assert kind is LEASE
         if self.holder is None:
             return None
+        return self._lease()
+
+    def _lease(self) -> dict[str, Any]:
         spec = {"holderIdentity": self.holder, "renewTime": "then"}
-        return {"metadata": {"resourceVersion": "1"}, "spec": spec}
+        return {"metadata": {"resourceVersion": str(self.renewals), "uid": "u"}, "spec": spec}
 
     def create(
         self, kind: Kind, found: dict[str, Any], namespace: str | None = None
@@ -237,7 +241,7 @@ class World:
         self._api(f"create:{kind.name} api")
         assert kind is LEASE
         self.holder = found["spec"]["holderIdentity"]
-        return found
+        return self._lease()
 
     def list(
         self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
@@ -282,8 +286,10 @@ class World:
             return change
         self._api(f"merge:{kind.name} api")
         if kind is LEASE:
+            assert change["metadata"]["resourceVersion"] == str(self.renewals)
+            self.renewals += 1
             self.holder = change["spec"]["holderIdentity"]
-            return change
+            return self._lease()
         assert change["metadata"]["resourceVersion"] == str(self.revision)
         self.config = change["data"]["config.conf"]
         for key, value in change["metadata"]["annotations"].items():
@@ -306,11 +312,15 @@ class World:
         node.gone.add(int(number))
         return 201, ""
 
-    def delete(self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "") -> None:
+    def delete(
+        self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "",
+        version: str = "",
+    ) -> None:  # fmt: skip
         """A deleted kube-proxy pod comes back and takes up what the ConfigMap says."""
         if kind is LEASE:
             self._api("delete:Lease api")
-            self.holder = None
+            if version == str(self.renewals):
+                self.holder = None
             return
         node = self.nodes[name.removeprefix("kube-proxy-")]
         self._api(f"delete:Pod {node.name}")

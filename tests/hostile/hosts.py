@@ -37,28 +37,44 @@ AGENT = json.dumps(
      "tool": "", "uid": 0, "listeners": []}
 )  # fmt: skip
 
+_RUN: Callable[..., Any] = FakeConnector.run_shell_command
+
 
 class Heard:
-    """Every command that a host was given; other: what answers what is not a reading."""
+    """Every command that a host was given; answer: what a host says to one.
+
+    stdin: host -> what its last command was given on standard input; readings: host -> reading ->
+    lines, in place of what any answer is made of.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commands: list[str] = []
+        self.stdin: dict[str, list[str]] = {}
+        self.readings: dict[str, dict[str, list[str]]] = {}
         self.answer: Callable[[str, str], tuple[bool, CommandOutput]] = self._anything
         heard = self
+        original = _RUN
+
+        def run(self: Any, command: Any, *words: Any, **named: Any) -> Any:
+            heard.stdin[self.host.name] = list(named.get("_stdin") or [])
+            return original(self, command, *words, **named)
 
         def lookup(self: Any, text: str) -> tuple[bool, CommandOutput]:
             heard.commands.append(text)
             return heard.answer(self.host.name, text)
 
+        monkeypatch.setattr(FakeConnector, "run_shell_command", run)
         monkeypatch.setattr(FakeConnector, "_lookup_response", lookup)
 
-    @staticmethod
-    def _anything(host: str, text: str) -> tuple[bool, CommandOutput]:
+    def _anything(self, host: str, text: str) -> tuple[bool, CommandOutput]:
         lines = [AGENT] if "python3 -IS" in text else []
         words = shlex.split(text)
         script = words[2] if words[:2] == ["sh", "-c"] else text
         for name in re.findall(rf"{MARK}([\w-]+)", script):
-            lines += [f"{MARK}{name}", *_reading(name, script)]
+            lines += [
+                f"{MARK}{name}",
+                *self.readings.get(host, {}).get(name, _reading(name, script)),
+            ]
         return True, CommandOutput([OutputLine("stdout", line) for line in lines])
 
 
@@ -71,11 +87,11 @@ def _reading(name: str, script: str) -> list[str]:
     return ANSWERS.get(name, [])
 
 
-def deploys_of(section: type[Section]) -> list[Callable[[], object]]:
+def deploys_of(section: type[Section]) -> dict[str, Callable[[], object]]:
     """What the entry files of a section's feature call; of every feature for a shared section."""
     owners = [feature for feature in FEATURES if section in feature.sections] or FEATURES
     names = dict.fromkeys(name for feature in owners for name in feature.deploys)
-    return [_deploy(ROOT / f"deploys/{name}.py") for name in names]
+    return {name: _deploy(ROOT / f"deploys/{name}.py") for name in names}
 
 
 def _deploy(path: Path) -> Callable[[], object]:

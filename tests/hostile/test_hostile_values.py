@@ -7,6 +7,7 @@ simulated hosts, and every command that a host is given is checked by `sh -n` an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,15 +15,17 @@ from typing import Any
 
 import pytest
 from pyinfra.api.exceptions import DeployError
-from tests.fake.test_wireguard import HUB, OVERLAY, A, B
+from tests.fake.test_wireguard import OVERLAY
 from tests.fake.test_wireguard import World as Overlays
 from tests.fake.world import World, run_on
 from tests.hostile.hosts import Heard, deploys_of
 from tests.hostile.sandbox import Sandbox
+from tests.hostile.scenes import SCENES, Scene, Stage
 from tests.hostile.walk import BENIGN, accepted, places
 
 from underlay.errors import UnderlayError
 from underlay.features import all_sections
+from underlay.features.calico import manifests
 from underlay.settings import Section
 from underlay.settings.read import read_section
 
@@ -34,14 +37,12 @@ BAD = (
 )  # fmt: skip
 #: What a validator that looks at only one end or one line would let through.
 ENDS = ("\n", f"$({DO})", f"\n{DO}", f";{DO}")
-#: Valid sections that lead a deploy further than what is made up from the model.
-BASES: dict[str, dict[str, Any]] = {
-    "wireguard": {"overlays": {"wg0": OVERLAY}},
-    "sysctl": {"values": {"kernel.core_pattern": "core"}},
-}
-HOSTS = {"wireguard": [HUB, A, B], "kube_proxy": ["@fake/n1"]}
-#: Sections whose deploys reach a host here; without a command nothing would be shown.
-REACH = {"kernel_modules", "sysctl", "kube_proxy", "wireguard", "preflight"}
+
+
+#: What differs from run to run with one and the same section: moments and random names.
+_OF_THE_RUN = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{8,}\b")
+#: Section -> settings whose hostile values are let through and stand in a command as they are.
+CARRIED: dict[str, set[str]] = {"sysctl": {"values.kernel.core_pattern"}}
 
 Make = Callable[[int], World]
 
@@ -71,51 +72,86 @@ def _told(section: type[Section], base: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("section", all_sections(), ids=lambda section: section.KEY)
 def test_a_refusal_stays_one_line(section: type[Section]) -> None:
-    _told(section, BASES.get(section.KEY, {}))
+    _told(section, dict(_scene(section).base))
+
+
+def _scene(section: type[Section]) -> Scene:
+    return SCENES.get(section.KEY, Scene())
 
 
 @pytest.mark.parametrize("section", all_sections(), ids=lambda section: section.KEY)
 def test_nothing_is_run(
     section: type[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_world: Make
 ) -> None:
-    let_through = hostile(section, BASES.get(section.KEY, {}))
-    sandbox = Sandbox(tmp_path)
-    names = HOSTS.get(section.KEY, ["@fake/n1", "@fake/n2"])
-    seen: dict[str, list[set[str]]] = {}
+    scene, walk = _scene(section), Walk(section, Sandbox(tmp_path / "sandbox"))
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(manifests, "_fetch", _no_network)
+    stage = Stage(monkeypatch, make_world, work)
+    walk.step(scene, stage, "", "", dict(scene.base))
+    told = ", ".join(f"{name} {len(found)}" for name, found in walk.commands.items())
+    unreached = {name for name, found in walk.commands.items() if not found}
+    assert unreached == scene.silent, f"no command, so nothing would be shown: {told}"
+    let_through = hostile(section, dict(scene.base))
     for path, value, raw in let_through:
-        before = seen.setdefault(path, [])
+        walk.step(scene, stage, path, value, raw)
+    if let_through:
+        options = {value for value in BAD if value.startswith("-")} & walk.sandbox.arguments()
+        assert not options, "a value became an option of a program"
+    seen = {path for path, text in walk.carried if path}
+    print(f"{section.KEY}: {len(let_through)} values let through; {told}; carried: {sorted(seen)}")
+    assert seen >= CARRIED.get(section.KEY, set()), "these settings reach a shell, and did not here"
+
+
+def _no_network(url: str) -> bytes:
+    raise AssertionError(f"fetches {url}")
+
+
+class Walk:
+    """All runs of a section's deploys.
+
+    commands: deploy -> what it gave hosts; carried: (path of a setting, command that holds it).
+    """
+
+    def __init__(self, section: type[Section], sandbox: Sandbox) -> None:
+        self.section = section
+        self.sandbox = sandbox
+        self.deploys = {
+            name: found
+            for name, found in deploys_of(section).items()
+            if name in _scene(section).deploys or not _scene(section).deploys
+        }
+        self.commands: dict[str, set[str]] = {name: set() for name in self.deploys}
+        self.carried: set[tuple[str, str]] = set()
+        self._seen: dict[str, list[set[str]]] = {}
+
+    def step(self, scene: Scene, stage: Stage, path: str, value: str, raw: Any) -> None:
+        """Run every deploy with one value, and every command that comes of it."""
+        before = self._seen.setdefault(path, [])
         if len(before) > 2 and before[0] == before[1] == before[2]:
             # three values, one and the same text: this setting is in no command
-            continue
+            return
         commands: set[str] = set()
-        for deploy in deploys_of(section):
-            heard = _hosts(section, monkeypatch, make_world)
+        for name, deploy in self.deploys.items():
+            heard = scene.play(stage)
             with suppress(UnderlayError, DeployError):
-                run_on(names, deploy, {section.KEY: raw})
+                run_on(
+                    list(scene.hosts),
+                    deploy,
+                    {**scene.others, self.section.KEY: raw},
+                    {host: dict(found) for host, found in scene.own.items()},
+                )
+            self.commands[name].update(heard.commands)
             commands.update(heard.commands)
-        before.append(commands)
+        before.append({_OF_THE_RUN.sub("", command) for command in commands})
         for command in commands:
-            sandbox.run(command)
-            assert not sandbox.canary.exists(), f"{section.KEY}.{path}: {value!r}\n{command}"
-    assert sandbox.done or section.KEY not in REACH
-    if let_through:
-        options = {value for value in BAD if value.startswith("-")} & sandbox.arguments()
-        assert not options, "a value became an option of a program"
-    print(f"{section.KEY}: {len(let_through)} values let through, {len(sandbox.done)} commands")
-
-
-def _hosts(section: type[Section], monkeypatch: pytest.MonkeyPatch, make_world: Make) -> Heard:
-    """Simulated hosts; those of a feature that has a world of its own behave as there."""
-    if section.KEY == "kube_proxy":
-        # of one node, because two may not have one name
-        world = make_world(1)
-        heard = Heard(monkeypatch)
-        heard.answer = world.answer
-        return heard
-    heard = Heard(monkeypatch)
-    if section.KEY == "wireguard":
-        heard.answer = Overlays().answer
-    return heard
+            if DO in value and DO in command:
+                self.carried.add((path, command))
+            self.sandbox.run(command)
+            assert not self.sandbox.canary.exists(), (
+                f"{self.section.KEY}.{path}: {value!r}\n{command}"
+            )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +161,7 @@ def test_the_name_of_a_host_is_one_word_too(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Host names come from the inventory and stand in files and in other hosts' commands."""
-    (deploy,) = deploys_of(_section("wireguard"))
+    (deploy,) = deploys_of(_section("wireguard")).values()
     hub, spoke = f"@fake/{name}", "@fake/a"
     overlay = {
         **OVERLAY,

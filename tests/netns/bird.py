@@ -116,9 +116,12 @@ class BirdCluster(Calico):
         super()._write(kind, name, found)
         self.follow()
 
-    def delete(self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "") -> None:
+    def delete(
+        self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "",
+        version: str = "",
+    ) -> None:  # fmt: skip
         """Delete an object, which BIRD follows too."""
-        super().delete(kind, name, namespace, uid=uid)
+        super().delete(kind, name, namespace, uid=uid, version=version)
         self.follow()
 
     def answer(self, host: str, command: str) -> tuple[bool, CommandOutput]:

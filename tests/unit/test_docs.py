@@ -156,6 +156,24 @@ def test_the_site_has_every_page_once() -> None:
     assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 
 
+def test_the_rights_of_every_deploy_are_told_and_every_ready_role_is_linked() -> None:
+    text = (ROOT / "docs/rbac.md").read_text()
+    first = text.partition("## In the Kubernetes API")[0]
+    rows = [line.split(" | ") for line in first.splitlines() if line.startswith("| `")]
+    told = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(f"{name}.py" for name in told) == DEPLOYS
+    assert all(len(row) == 3 for row in rows)
+    files = {path.name for path in (ROOT / "docs/rbac").iterdir()}
+    assert set(re.findall(r"\(rbac/([\w.-]+)\)", text)) == files
+
+
+def test_what_shows_an_answer_of_the_threat_model_is_there() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    named = re.findall(r"`((?:tests|src)/[\w./-]+)`", text)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in [*ROOT.glob("README*.md"), ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):

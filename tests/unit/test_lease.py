@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,36 +12,58 @@ from tests.fake.world import Clock
 
 from underlay.cluster import lease
 from underlay.cluster.lease import SECONDS, Lease
-from underlay.errors import ClusterError
+from underlay.errors import ApiSilentError, ClusterError, LeaseLostError
 
 
 class Server:
-    """An API server with one lease; `renew` is called whenever somebody reads it."""
+    """An API server with one lease; `renew` is called whenever somebody reads it.
+
+    silent: it answers nothing at all.
+    """
 
     def __init__(self, holder: str = "") -> None:
         self.spec: dict[str, Any] | None = None
         if holder:
             self.spec = {"holderIdentity": holder, "renewTime": "0"}
+        self.version = 7
+        self.silent = False
         self.renew: Callable[[], None] = lambda: None
+
+    def take_away(self, holder: str) -> None:
+        """Another run writes it."""
+        self.spec = {"holderIdentity": holder, "renewTime": "9"} if holder else None
+        self.version += 1
+
+    def _object(self) -> dict[str, Any]:
+        if self.silent:
+            raise ApiSilentError("no answer")
+        assert self.spec is not None
+        meta = {"resourceVersion": str(self.version), "uid": "u"}
+        return {"metadata": meta, "spec": dict(self.spec)}
 
     def find(self, *_: object) -> dict[str, Any] | None:
         """The lease as it is."""
         self.renew()
-        if self.spec is None:
-            return None
-        return {"metadata": {"resourceVersion": "7"}, "spec": dict(self.spec)}
+        return None if self.spec is None else self._object()
 
-    def create(self, _: object, found: dict[str, Any], __: object) -> None:
+    def create(self, _: object, found: dict[str, Any], __: object) -> dict[str, Any]:
         """Make it."""
         self.spec = found["spec"]
+        return self._object()
 
-    def merge(self, _: object, __: object, change: dict[str, Any], ___: object) -> None:
-        """Take it, or renew it."""
+    def merge(self, _: object, __: object, change: dict[str, Any], ___: object) -> dict[str, Any]:
+        """Take it, or renew it; only over the version that was read."""
+        self._object()
+        if change["metadata"]["resourceVersion"] != str(self.version):
+            raise ClusterError("leases: cannot patch it (409)")
         self.spec = change["spec"]
+        self.version += 1
+        return self._object()
 
-    def delete(self, *_: object) -> None:
-        """Give it back."""
-        self.spec = None
+    def delete(self, *_: object, uid: str, version: str) -> None:
+        """Give it back, if it is the one that was written last."""
+        if (uid, version) == ("u", str(self.version)):
+            self.spec = None
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +129,68 @@ def test_an_api_that_refuses_is_an_error() -> None:
     server.create = refuse  # type: ignore[method-assign,assignment]
     with pytest.raises(ClusterError, match="403"):
         take(server)
+
+
+def test_a_lease_that_another_run_took_is_lost_for_ever(clock: Clock) -> None:
+    server = Server()
+    found, _ = take(server)
+    server.take_away("other/4")
+    # within its time nobody may have taken it, so that nothing is asked
+    found.hold()
+    clock.sleep(SECONDS + 1)
+    for _ in range(2):
+        with pytest.raises(LeaseLostError, match="other/4 took the lease kube-system/x, so this"):
+            found.hold()
+    server.take_away("me/1")
+    with pytest.raises(LeaseLostError, match="look at what it did, then run this one again"):
+        found.hold()
+
+
+def test_a_lease_that_is_gone_is_lost(clock: Clock) -> None:
+    server = Server()
+    found, _ = take(server)
+    server.take_away("")
+    clock.sleep(SECONDS + 1)
+    with pytest.raises(LeaseLostError, match="somebody gave away the lease"):
+        found.hold()
+    assert server.spec is None, "it is not made again"
+
+
+def test_a_lease_that_could_not_be_renewed_is_held_again_when_nobody_took_it(clock: Clock) -> None:
+    server = Server()
+    found, _ = take(server)
+    server.silent = True
+    clock.sleep(SECONDS + 1)
+    with pytest.raises(ApiSilentError):
+        found.hold()
+    server.silent = False
+    found.hold()
+    clock.sleep(SECONDS - 1)
+    server.silent = True
+    found.hold()
+
+
+def test_a_lease_of_another_run_is_not_deleted(clock: Clock) -> None:
+    server = Server()
+    found, _ = take(server)
+    server.take_away("other/4")
+    found.release()
+    assert server.spec is not None
+    assert server.spec["holderIdentity"] == "other/4"
+
+
+def test_the_thread_that_renews_leaves_what_another_run_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease, "EVERY", 0.01)
+    server, asked = Server(), threading.Event()
+    found, _ = take(server)
+    server.take_away("other/4")
+    before = server.version
+    server.renew = asked.set
+    assert asked.wait(10)
+    found.release()
+    assert (server.spec or {}).get("holderIdentity") == "other/4"
+    assert server.version == before
+    with pytest.raises(LeaseLostError):
+        found.hold()

@@ -122,11 +122,24 @@ class Api:
         what = f"{kind.name} {found['metadata'].get('name', '')}".rstrip()
         return _object(_checked("create", what, status, text))
 
-    def delete(self, kind: Kind, name: str, namespace: str | None = None, *, uid: str = "") -> None:
-        """Delete an object, only that one when `uid` is given; one that is gone is fine."""
-        body: Object = {"preconditions": {"uid": uid}} if uid else {}
+    def delete(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str = "",
+        version: str = "",
+    ) -> None:
+        """Delete an object; one that is gone is fine.
+
+        uid: only that one of its name; version: only if nobody changed it since.
+        """
+        given = {"uid": uid, "resourceVersion": version}
+        only = {key: value for key, value in given.items() if value}
+        body: Object = {"preconditions": only} if only else {}
         status, text = self.request("DELETE", kind.path(name, namespace), body=body)
-        if status not in (404, 409) or (status == 409 and not uid):
+        if status not in (404, 409) or (status == 409 and not only):
             _checked("delete", f"{kind.name} {name}", status, text)
 
     def version(self) -> str:

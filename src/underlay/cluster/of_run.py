@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from underlay import direct
 from underlay.cluster.access import from_admin_conf, from_kubeconfig, server_of
 from underlay.cluster.api import Api
 from underlay.cluster.tunnel import Tunnel
@@ -96,10 +96,5 @@ def _over_ssh(host: Host, path: str) -> Api:
 def _file(host: Host, path: str) -> str:
     """The text of a file, "" when it cannot be read."""
     # the file holds a private key: its text must not be printed at any verbosity
-    done, output = host.run_shell_command(
-        StringCommand("cat", "--", shlex.quote(path)),
-        print_output=False,
-        print_input=False,
-        _sudo=bool(host.data.get("_sudo")),
-    )
+    done, output = direct.run_words(host, "cat", "--", path)
     return str(output.stdout) if done else ""

@@ -13,7 +13,9 @@ from pathlib import Path
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from underlay.cluster import Api
 from underlay.cluster.lease import Lease
+from underlay.cluster.leased import leased
 from underlay.errors import ClusterError, MissingError
 from underlay.features.cni_job import Job
 from underlay.features.preflight.backup import write_backup
@@ -33,9 +35,7 @@ def change(state: State, host: Host, job: Job) -> bool:
     except ClusterError as error:
         sentence = str(error)
     finally:
-        if job.run.lease is not None:
-            job.run.lease.release()
-            job.run.lease = None
+        job.run.give_back()
     if sentence:
         host.log(f"{host.name}: {sentence}", outcome.ERROR)
         job.run.fail(host.name, sentence)
@@ -53,15 +53,16 @@ def _changed(state: State, host: Host, job: Job) -> str:
         return f"{sentence}; nothing was changed"
     ran = bool(job.wait_s) and not job.complaint()
     done: list[Change] = []
+    api = leased(job.api, job.run.hold)
     try:
-        cluster_objects.apply(job.api, job.changes, done)
-        sentence = _proved(host, job, done)
+        cluster_objects.apply(api, job.changes, done)
+        sentence = _proved(host, api, job, done)
     except ClusterError as error:
         sentence = str(error)
     if not sentence:
         return ""
     host.log(f"{host.name}: {sentence}; taking it back", outcome.ERROR)
-    left = cluster_objects.undo(job.api, done)
+    left = cluster_objects.undo(api, done)
     if left:
         return f"{sentence}; it could not be taken back: {'; '.join(left)}"
     still = _unwell(host, job) if ran else ""
@@ -78,33 +79,33 @@ def _unwell(host: Host, job: Job) -> str:
         return str(error)
 
 
-def _proved(host: Host, job: Job, done: list[Change]) -> str:
+def _proved(host: Host, api: Api, job: Job, done: list[Change]) -> str:
     """Wait for the pods, apply what had to wait for them, and see that they stay well."""
     if not job.wait_s:
         outcome.note(host, f"{host.name}: {job.cni}: nobody waits for its pods (wait_s is 0)")
-        _without_waiting(host, job, done)
+        _without_waiting(host, api, job, done)
         return ""
-    sentence = _wait(host, job, 0.0) or _after(job, done)
+    sentence = _wait(host, job, 0.0) or _after(api, job, done)
     return sentence or _wait(host, job, job.hold_s)
 
 
-def _after(job: Job, done: list[Change]) -> str:
+def _after(api: Api, job: Job, done: list[Change]) -> str:
     """Objects that had to wait; "" or why they could not be applied."""
     if not job.later:
         return ""
     wanted = [found.wanted for found in job.later]
-    compared = cluster_objects.compare(job.api, wanted, job.take_over)
+    compared = cluster_objects.compare(api, wanted, job.take_over)
     if compared.refusals:
         return compared.refusals[0]
-    cluster_objects.apply(job.api, compared.changes, done)
+    cluster_objects.apply(api, compared.changes, done)
     return ""
 
 
-def _without_waiting(host: Host, job: Job, done: list[Change]) -> None:
+def _without_waiting(host: Host, api: Api, job: Job, done: list[Change]) -> None:
     """The same, as far as their kinds are served at this moment."""
     for found in job.later:
         try:
-            cluster_objects.apply(job.api, [found], done, served_s=0.0)
+            cluster_objects.apply(api, [found], done, served_s=0.0)
         except MissingError:
             done.pop()
             outcome.note(

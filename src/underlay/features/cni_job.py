@@ -6,18 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from underlay.cluster import Api, Kind
-from underlay.cluster.lease import Lease
+from underlay.cluster.leased import LeasedRun
 from underlay.operations import cluster_objects
 from underlay.operations.cluster_objects import Change
-from underlay.rolling import Rollout
 
 
 @dataclass
-class CniRun(Rollout):
-    """What has happened. writer: the host that changes the cluster; lease: held meanwhile."""
+class CniRun(LeasedRun):
+    """What has happened. writer: the host that changes the cluster, under the lease."""
 
     writer: str = ""
-    lease: Lease | None = None
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.host import Host
 
+from underlay import direct
 from underlay.errors import ClusterError
 
 
 def find(host: Host) -> Sequence[str]:
     """The words that start it there: itself, or kubectl's plugin; none when it is not there."""
-    sudo = bool(host.data.get("_sudo"))
     for words in (("calicoctl",), ("kubectl", "calico")):
         name = words[0] if len(words) == 1 else "kubectl-calico"
-        command = StringCommand("command", "-v", QuoteString(name))
-        done, _ = host.run_shell_command(command, print_output=False, _sudo=sudo)
+        done, _ = direct.run_words(host, "command", "-v", name)
         if done:
             return words
     return ()
@@ -29,17 +27,12 @@ def runner(
 
     kubeconfig: path on that host.
     """
-    sudo = bool(host.data.get("_sudo"))
 
     def run(words: tuple[str, ...], text: str) -> str:
         environment = (f"DATASTORE_TYPE=kubernetes KUBECONFIG={kubeconfig}").split(" ", 1)
-        command = StringCommand(
-            "env", *(QuoteString(word) for word in (*environment, *program, *words))
+        done, output = direct.run_words(
+            host, "env", *environment, *program, *words, stdin=[text] if text else None
         )
-        done, output = host.run_shell_command(
-            command, print_output=False, print_input=False, _sudo=sudo,
-            _stdin=[text] if text else None,
-        )  # fmt: skip
         if not done:
             first = (output.stderr_lines or output.stdout_lines or ["it said nothing"])[0]
             raise ClusterError(

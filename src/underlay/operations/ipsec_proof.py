@@ -10,14 +10,12 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from weakref import WeakKeyDictionary
 
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
-from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from underlay import direct
 from underlay.facts.ipsec import associations
 from underlay.operations import outcome
 from underlay.operations.ipsec_plan import HELPER, unlike
@@ -110,12 +108,8 @@ def prove(state: State, host: Host, link: Tunnel, seconds: int) -> bool:
     """Make every child of a link; a failure is told to every host of it by `failure`."""
     run = _runs.setdefault(state, _Run())
     fresh = "fresh" if run.changed.get(link.name) else "kept"
-    given, _ = pop_global_arguments(state, host, {})
-    arguments: dict[str, Any] = {k: v for k, v in given.items() if k in CONNECTOR_ARGUMENT_KEYS}
     command = f"{HELPER} prove {shlex.quote(link.name)} {int(seconds)} {fresh}"
-    ok, output = host.run_shell_command(
-        StringCommand("sh", "-c", shlex.quote(command)), **arguments
-    )
+    ok, output = direct.run(host, command)
     live = associations(output.stdout_lines).get(link.name, {})
     narrowed = list(unlike(live, link)) if ok else []
     if ok and not narrowed:

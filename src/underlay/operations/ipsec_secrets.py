@@ -7,16 +7,13 @@ guesses against; the host answers which files differ, and a file has mode 0600 f
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
-from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from underlay import direct
 from underlay.facts.ipsec_host import CERTIFICATES, CONNECTIONS, SWANCTL
 from underlay.operations import ipsec_script, outcome
 
@@ -94,10 +91,6 @@ def _given(
     state: State, host: Host, script: str, files: Sequence[SecretFile]
 ) -> tuple[bool, list[str]]:
     """Run a script that gets `path base64` lines on its standard input."""
-    given, _ = pop_global_arguments(state, host, {})
-    arguments: dict[str, Any] = {k: v for k, v in given.items() if k in CONNECTOR_ARGUMENT_KEYS}
-    arguments["_stdin"] = [
-        f"{found.path} {base64.b64encode(found.text.encode()).decode()}" for found in files
-    ]
-    ok, output = host.run_shell_command(StringCommand("sh", "-c", shlex.quote(script)), **arguments)
+    lines = [f"{found.path} {base64.b64encode(found.text.encode()).decode()}" for found in files]
+    ok, output = direct.run(host, script, lines)
     return ok, output.stdout_lines

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import base64
 import secrets
-import shlex
 from collections.abc import Generator, Sequence
-from typing import Any
 
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
-from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
+from pyinfra.api.command import FunctionCommand, PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host, state
 
+from underlay import direct
 from underlay.facts.wireguard import PresharedHashes
 from underlay.facts.wireguard_host import FOLDER
 from underlay.operations import outcome
@@ -92,8 +90,5 @@ def _put(state: State, host: Host, interface: str, node: str, secret: str) -> bo
         f"umask 077; mkdir -p -m 0700 {folder} && cat > {new} && [ -s {new} ] && sync {new}"
         f" && mv -f {new} {place}"
     )
-    given, _ = pop_global_arguments(state, host, {})
-    arguments: dict[str, Any] = {k: v for k, v in given.items() if k in CONNECTOR_ARGUMENT_KEYS}
-    arguments["_stdin"] = secret
-    ok, _ = host.run_shell_command(StringCommand("sh", "-c", shlex.quote(script)), **arguments)
+    ok, _ = direct.run(host, script, secret)
     return ok

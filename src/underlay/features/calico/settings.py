@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from underlay.features.calico.upstream import FELIX, TIMES, WORDS
 from underlay.settings import Part, Section
 from underlay.settings.network import Cidr
+from underlay.settings.registry import Registry
 
 _VERSION = re.compile(r"v\d+\.\d+\.\d+")
 _SUM = re.compile(r"[0-9a-f]{64}")
@@ -75,7 +76,7 @@ class Calico(Section):
     version: str = "v3.32.1"
     sums: dict[str, str] = Field(default_factory=dict)
     manifests: str | None = None
-    registry: str | None = None
+    registry: Registry | None = None
     pools: dict[str, Pool] = Field(default_factory=dict)
     dataplane: Literal["iptables", "nftables"] | None = None
     felix: dict[str, bool | int | str] = Field(default_factory=dict)

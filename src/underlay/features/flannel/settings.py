@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from underlay.settings import Section
 from underlay.settings.network import Address
+from underlay.settings.registry import Registry
 
 #: version of flannel -> of its CNI plugin, as its own manifests pair them
 VERSIONS = {
@@ -62,7 +63,7 @@ class Flannel(Section):
     KEY: ClassVar[str] = "flannel"
 
     version: str = "v0.28.9"
-    registry: str = "ghcr.io/flannel-io"
+    registry: Registry = "ghcr.io/flannel-io"
     vni: int = Field(default=1, ge=1, le=16_777_215)
     port: int = Field(default=8472, ge=1, le=65535)
     wireguard_port: int = Field(default=51820, ge=1, le=65535)

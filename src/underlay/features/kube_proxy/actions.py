@@ -6,16 +6,14 @@ So whatever has an effect, were it only a note of what happened in this run, is 
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Mapping
 
-from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from underlay import journal
+from underlay import direct, journal
 from underlay.cluster.lease import Lease
 from underlay.cluster.objects import CONFIG_MAP
 from underlay.errors import ClusterError
@@ -23,6 +21,7 @@ from underlay.facts.kube_proxy import KubeProxyNode, NodeProxy
 from underlay.features.kube_proxy import plan, probes, service
 from underlay.features.kube_proxy.job import Job
 from underlay.features.kube_proxy.plan import Snapshot
+from underlay.features.kube_proxy.rights import LEASE_NAME
 from underlay.features.kube_proxy.run import is_lost
 from underlay.features.kube_proxy.units import MIGRATING, NAMESPACE, PREVIOUS
 from underlay.operations import kube_proxy, leftovers, outcome, watch
@@ -34,8 +33,6 @@ Marks = Mapping[str, str | None]
 #: Neither a migration under way nor a configuration to go back to.
 NO_MARKS: Marks = {MIGRATING: None, PREVIOUS: None}
 
-LEASE = "underlay-kube-proxy"
-
 _claiming = threading.Lock()
 
 
@@ -44,7 +41,7 @@ def claim(state: State, host: Host, job: Job) -> bool:
     with _claiming:
         if job.run.lease is not None or job.run.halted:
             return not job.run.halted
-        lease = Lease(job.api, LEASE, NAMESPACE)
+        lease = Lease(job.api, LEASE_NAME, NAMESPACE)
         try:
             refused = lease.acquire(lambda text: host.log(f"{host.name}: {text}"))
         except ClusterError as error:
@@ -61,9 +58,8 @@ def release(state: State, host: Host, job: Job) -> bool:
     """Give the lease back when no host has anything left to do."""
     job.run.finished.add(host.name)
     here = (name for name in job.run.hosts if not is_lost(state, name))
-    if job.run.lease is not None and job.run.finished.issuperset(here):
-        job.run.lease.release()
-        job.run.lease = None
+    if job.run.finished.issuperset(here):
+        job.run.give_back()
     return True
 
 
@@ -176,8 +172,10 @@ def _clean(host: Host, job: Job, mode: str) -> str:
     servers = mine if mode != "ipvs" else []
     if not leftovers.left(found, mode, servers):
         return ""
+    deadline = time.monotonic() + job.settings.wait_seconds
+    kube_proxy.patiently(host, job.run.hold, deadline)
     text = leftovers.cleanup(mode, servers, job.view.udp_services())
-    host.run_shell_command(StringCommand("sh", "-c", shlex.quote(text)))
+    direct.run(host, text)
     now = node_of(host, job, chains=True)
     if now is None:
         return "what another mode left could not be read again; run it again"
@@ -235,8 +233,7 @@ def tell(state: State, host: Host, text: str) -> bool:
 def write_entry(state: State, host: Host, job: Job, event: str, data: dict[str, object]) -> bool:
     """An entry that cannot be written is a failed step: what it announces must not happen."""
     entry = journal.Entry(outcome.now(), outcome.RUN, event, data)
-    command = StringCommand("sh", "-c", shlex.quote(append_entry(plan.CHANGE, entry)))
-    done, _ = host.run_shell_command(command)
+    done, _ = direct.run(host, append_entry(plan.CHANGE, entry))
     if not done:
         sentence = f"{journal.path(plan.CHANGE)}: cannot be written; is the disk full or read-only?"
         host.log(f"{host.name}: {sentence}", outcome.ERROR)

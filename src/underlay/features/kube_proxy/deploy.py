@@ -14,6 +14,7 @@ from pyinfra.api.state import State
 from pyinfra.context import host, state
 
 from underlay.cluster import Api
+from underlay.cluster.leased import leased
 from underlay.cluster.of_run import api_of
 from underlay.errors import ClusterError
 from underlay.facts.kube_proxy import KubeProxyNode, NodeProxy
@@ -121,7 +122,8 @@ def migrate(mode: str) -> None:
     work = plan.remaining(node, mode, config)
     under_way = unit.migrating == mode
     job = Job(
-        api=found.api, view=found.view, unit=unit, run=_run(), settings=found.settings,
+        api=leased(found.api, _run().hold), view=found.view, unit=unit, run=_run(),
+        settings=found.settings,
         node=found.name, mode=mode, config=config, metrics=found.metrics, before=node, work=work,
         base=plan.base(unit.config, unit.previous, node.mode, mode),
         old=(plan.open_snapshot(node.entries) if under_way else None)
@@ -167,7 +169,8 @@ def _roll_back(found: _Read, snapshot: Snapshot | None) -> None:
     wrong = node.mode != back_to or unit.config != config
     work = Work.SWITCH if node.mode != back_to else Work.PROVE if dirty or wrong else Work.NOTHING
     job = Job(
-        api=found.api, view=found.view, unit=unit, run=_run(), settings=found.settings,
+        api=leased(found.api, _run().hold), view=found.view, unit=unit, run=_run(),
+        settings=found.settings,
         node=found.name, mode=back_to, config=config, metrics=found.metrics, before=node,
         work=work, base=unit.config, old=snapshot, back=True,
         findings=(

@@ -6,23 +6,20 @@ from dataclasses import dataclass, field
 
 from pyinfra.api.state import State
 
-from underlay.cluster.lease import Lease
-from underlay.rolling import Rollout
+from underlay.cluster.leased import LeasedRun
 
 
 @dataclass
-class Run(Rollout):
+class Run(LeasedRun):
     """Shared by the operations of all hosts.
 
     hosts: those with something to do; writers: ConfigMap to the host whose operations write it;
-    lease: held from the first change to the end, None before; answers: host to what its Services
-    answered last; finished: hosts that have reached the end.
+    answers: host to what its Services answered last; finished: hosts that have reached the end.
     """
 
     hosts: set[str] = field(default_factory=set)
     writers: dict[str, str] = field(default_factory=dict)
     answers: dict[str, dict[str, str]] = field(default_factory=dict)
-    lease: Lease | None = None
     finished: set[str] = field(default_factory=set)
 
     def writes(self, config_map: str, host: str) -> bool:

@@ -177,6 +177,8 @@ def _out(job: Job) -> bool:
 
 
 def _ended(job: Job) -> str:
+    if job.run.lost:
+        return "it was left as it is"
     if job.back:
         return "the rollback is not complete, run it again"
     if host.name not in job.run.switched:

@@ -13,6 +13,7 @@ from pyinfra.api.state import State
 
 from underlay.cluster import Api
 from underlay.cluster.objects import CONFIG_MAP, ENDPOINTS, NODE, POD, SERVICE
+from underlay.cluster.rights import denied
 from underlay.errors import ClusterError
 from underlay.features.kube_proxy import neighbours, rights, units
 from underlay.features.kube_proxy.neighbours import Neighbours
@@ -109,7 +110,7 @@ def read(api: Api, take_out: str = "no") -> ClusterView:
         ready=frozenset(name_of(entry) for entry in endpoints if _addresses(entry)),
         single=dict(_single(endpoints)),
         neighbours=neighbours.read(api, workloads),
-        denied=rights.denied(api, [unit.config_map for unit in found], take_out),
+        denied=denied(api, rights.needed([unit.config_map for unit in found], take_out)),
     )
 
 

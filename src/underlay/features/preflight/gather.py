@@ -7,7 +7,6 @@ was started is stopped on every way out, and ends by itself when this process ca
 from __future__ import annotations
 
 import secrets
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +15,8 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from pyinfra.api.command import StringCommand
 
+from underlay import direct
 from underlay.cluster import of_run
 from underlay.facts import node
 from underlay.features.declared import Declared, declared
@@ -39,12 +38,6 @@ READ, START, PROBE, COLLECT = 60, 25, 45, 30
 GRACE = 20
 #: Shortest wait of a probe where a node has no python3: a shell answers with several processes.
 SLOW = 3.0
-#: How a host's data says to become another user, passed on to every command.
-BECOME = (
-    "_sudo", "_sudo_user", "_sudo_password", "_use_sudo_login", "_su_user", "_su_password",
-    "_use_su_login", "_doas", "_doas_user", "_shell_executable",
-)  # fmt: skip
-
 Say = Callable[[str, int, int], None]
 
 
@@ -239,12 +232,8 @@ class _Run:
 
 def command_output(each: Any, text: str, seconds: float, stdin: str | None = None) -> list[str]:
     """Lines of standard output of one command; an exception when it took too long or failed."""
-    become = {key: each.data.get(key) for key in BECOME if each.data.get(key) is not None}
     with gevent.Timeout(seconds, TimeoutError(f"no answer for {seconds:.0f} s")):
-        good, output = each.run_shell_command(
-            StringCommand("sh", "-c", shlex.quote(text)), print_output=False, print_input=False,
-            _stdin=stdin, **become,
-        )  # fmt: skip
+        good, output = direct.run(each, text, stdin)
     if not good:
         last = [line for line in output.stderr_lines if line.strip()][-1:]
         raise RuntimeError(last[0].strip()[:200] if last else "the command failed without a word")

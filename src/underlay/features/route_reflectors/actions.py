@@ -20,16 +20,14 @@ from underlay.features.route_reflectors.job import Job, Snapshot
 from underlay.features.route_reflectors.plan import State
 from underlay.features.route_reflectors.proof import proved
 from underlay.features.route_reflectors.restore import restore
-from underlay.features.route_reflectors.rights import NAMESPACE
+from underlay.features.route_reflectors.rights import LEASE_NAME, NAMESPACE
 from underlay.operations import outcome
 from underlay.operations.kube_proxy import attempt, patiently
-
-LEASE = "underlay-route-reflectors"
 
 
 def claim(state: RunState, host: Host, job: Job) -> bool:
     """Take the lease of the cluster for this run."""
-    lease = Lease(job.api, LEASE, NAMESPACE, what="the BGP peers")
+    lease = Lease(job.api, LEASE_NAME, NAMESPACE, what="the BGP peers")
     outcome.note(host, f"{host.name}: writes by {job.store.how}")
 
     def step(h: Host) -> str:
@@ -42,9 +40,7 @@ def claim(state: RunState, host: Host, job: Job) -> bool:
 
 def release(state: RunState, host: Host, job: Job) -> bool:
     """Give the lease back."""
-    if job.run.lease is not None:
-        job.run.lease.release()
-        job.run.lease = None
+    job.run.give_back()
     return True
 
 
@@ -171,7 +167,7 @@ def _attempt(state: RunState, host: Host, job: Job, step: Callable[[Host], str])
 def undo(state: RunState, host: Host, job: Job) -> bool:
     """Bring everything back to the snapshot."""
     snapshot = job.run.snapshot
-    if snapshot is None or job.run.lease is None:
+    if snapshot is None or job.run.lease is None or job.run.lost:
         # nothing was changed, or it is another run's to change
         return True
     try:

@@ -15,7 +15,9 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.context import host, state
 
 from underlay.cluster import Api, drain
+from underlay.cluster.leased import leased
 from underlay.cluster.of_run import GROUP, api_of
+from underlay.cluster.rights import denied
 from underlay.errors import InventoryError
 from underlay.facts.journal import Journals
 from underlay.features.fleet import fleet_of, load
@@ -53,8 +55,10 @@ def _leader() -> str:
 
 def _convert() -> None:
     settings = load(host, RouteReflectors)
-    api = api_of(host.state, load(host, Cluster))
-    store = choose(api, _calicoctl)
+    run = Run()
+    plain = api_of(host.state, load(host, Cluster))
+    api = leased(plain, run.hold)
+    store = choose(api, lambda: _calicoctl(run))
     node_of = node_names(host.state.inventory)
     now = view.read(api, store, settings.label)
     target = plan.wanted(settings, node_of)
@@ -67,12 +71,14 @@ def _convert() -> None:
         # what a run that was cut short has begun to empty is not refused for what is left in it
         begun = set(snapshot.schedulable) - now.schedulable
         pods = {name: found for name, found in pods.items() if name not in begun}
+    run.snapshot, run.changed = snapshot, snapshot is not None
     job = Job(
         api=api, store=store, settings=settings, view=now, target=target,
-        status=Status(host.state, api, _reachable(node_of), settings.status),
-        run=Run(snapshot=snapshot, changed=snapshot is not None),
+        # what asks calico-node for its sessions changes nothing
+        status=Status(host.state, plain, _reachable(node_of), settings.status),
+        run=run,
         refused=(
-            *rights.denied(api, settings, store.group),
+            *denied(api, rights.needed(settings, store.group)),
             *checks.refusals(settings, now, target, pods),
         ),
     )  # fmt: skip
@@ -131,15 +137,25 @@ def _reachable(node_of: dict[str, str]) -> dict[str, Host]:
     }
 
 
-def _calicoctl() -> tuple[Calicoctl, str] | None:
-    """calicoctl on this host; only a control-plane host has the admin.conf that it needs."""
+def _calicoctl(run: Run) -> tuple[Calicoctl, str] | None:
+    """calicoctl on this host, which writes while the run holds its lease.
+
+    Only a control-plane host has the admin.conf that it needs.
+    """
     if GROUP not in host.groups:
         return None
     program = calicoctl.find(host)
     if not program:
         return None
     conf = load(host, Cluster).admin_conf
-    return calicoctl.runner(host, program, conf), host.name
+    call = calicoctl.runner(host, program, conf)
+
+    def held(words: tuple[str, ...], text: str) -> str:
+        if words[0] != "get":
+            run.hold()
+        return call(words, text)
+
+    return held, host.name
 
 
 def store_of(api: Api) -> Store:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from underlay.cluster import Api
-from underlay.cluster.lease import Lease
+from underlay.cluster.leased import LeasedRun
 from underlay.features.route_reflectors import plan
 from underlay.features.route_reflectors.gate import Baseline
 from underlay.features.route_reflectors.plan import Change, State
@@ -16,7 +16,6 @@ from underlay.features.route_reflectors.status import Status
 from underlay.features.route_reflectors.store import Store
 from underlay.features.route_reflectors.view import View
 from underlay.journal import Entry, last
-from underlay.rolling import Rollout
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,9 @@ def open_snapshot(entries: Sequence[Entry]) -> Snapshot | None:
 
 
 @dataclass
-class Run(Rollout):
-    """One run. lease: held from the first change to the end; snapshot: None until it is taken."""
+class Run(LeasedRun):
+    """One run. snapshot: None until it is taken; changed: whether objects were written."""
 
-    lease: Lease | None = None
     snapshot: Snapshot | None = None
     changed: bool = False
 

@@ -41,6 +41,8 @@ def _as_number(number: int) -> int:
 
 def _selector(text: str) -> str:
     """A selector of Calico over labels of nodes."""
+    if not text.strip():
+        raise ValueError("is empty; write all() for every node")
     if "routeReflectorClusterID" in selector.keys(text):
         raise ValueError(
             "routeReflectorClusterID is a field of Calico's node and not a label, so no selector"

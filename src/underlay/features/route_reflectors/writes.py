@@ -5,13 +5,11 @@ The rule: a write is asked for by what differs from a target now, never by what 
 
 from __future__ import annotations
 
-import shlex
 import time
 
-from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 
-from underlay import journal
+from underlay import direct, journal
 from underlay.cluster import drain
 from underlay.features.route_reflectors import nodes, plan, view
 from underlay.features.route_reflectors.job import Job
@@ -75,7 +73,6 @@ def uncordon(host: Host, job: Job) -> str:
 def entry(host: Host, event: str, data: dict[str, object]) -> str:
     """An entry that cannot be written is a failed step: what it announces must not happen."""
     made = journal.Entry(outcome.now(), outcome.RUN, event, data)
-    command = StringCommand("sh", "-c", shlex.quote(append_entry(plan.CHANGE, made)))
-    done, _ = host.run_shell_command(command, _sudo=bool(host.data.get("_sudo")))
+    done, _ = direct.run(host, append_entry(plan.CHANGE, made))
     path = journal.path(plan.CHANGE)
     return "" if done else f"{path}: cannot be written; is the disk full or read-only?"
