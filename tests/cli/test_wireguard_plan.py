@@ -36,7 +36,9 @@ def _plan(project: Project, nodes: dict[str, dict[str, Any]], *words: str) -> li
 
 def test_long_names_stay_within_a_terminal(project: Project) -> None:
     lines = _plan(project, NODES, "--svg", "overlay.svg")
-    assert [line for line in lines if len(line) > 80] == []
+    # sentences are wrapped where there is a terminal (tests/cli/test_terminal.py), a table always
+    table = [line for line in lines if not line.startswith("  wg0: ")]
+    assert [line for line in table if len(line) > 80] == []
     text = "\n".join(lines)
     for node in NODES.values():
         assert node["address"] in text
