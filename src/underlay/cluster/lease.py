@@ -71,9 +71,14 @@ class Lease:
         threading.Thread(target=self._renew, daemon=True).start()
         return ""
 
-    def release(self) -> None:
-        """Give the lease back; one that cannot be deleted runs out by itself."""
+    def release(self, *, keep: bool = False) -> None:
+        """Give the lease back; one that cannot be deleted runs out by itself.
+
+        keep: let it run out, as a sign for the next run that this one left something open.
+        """
         self._ended.set()
+        if keep:
+            return
         with suppress(ClusterError):
             self._api.delete(LEASE, self._name, self._namespace)
 

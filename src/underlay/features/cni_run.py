@@ -1,7 +1,8 @@
 """One run that changes a CNI: what every CNI's deploy does in the same way.
 
 The rule: every node is checked and a backup is on this computer before the first object changes; a
-change whose pods do not come up is taken back, and the run fails.
+change whose pods do not come up is taken back, and the run fails. A lease that is left says that a
+run was cut before it knew: the next one waits for the pods, whatever else it finds to do.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pyinfra.context import host, state
 
 from underlay.cluster import Api, Kind
 from underlay.cluster.lease import Lease
+from underlay.cluster.objects import LEASE
 from underlay.errors import ClusterError
 from underlay.features.preflight.backup import write_backup
 from underlay.features.preflight.copying import take
@@ -32,6 +34,8 @@ from underlay.rolling import Rollout
 from underlay.settings import Fleet
 
 T = TypeVar("T")
+#: The lease of every CNI's runs: its name and namespace.
+PLACE = ("underlay-cni", "kube-system")
 Steps = Generator[PyinfraCommand, None, None]
 
 
@@ -50,7 +54,8 @@ class Job:
     cni: its name; changes: objects, in order; waits_for: kind, name and namespace of workloads
     whose pods must come up, within wait_s seconds (0: nobody waits); verify: one more question
     after that, "" when all is well; backup: folder on this computer; later: objects of a kind that
-    is served only then; take_over: managers whose fields may become ours there.
+    is served only then; take_over: managers whose fields may become ours there; cut: an earlier run
+    did not come to its end, or another one is at work.
     """
 
     cni: str
@@ -62,12 +67,13 @@ class Job:
     backup: str
     later: tuple[Change, ...] = ()
     take_over: tuple[str, ...] = ()
+    cut: bool = False
     verify: Callable[[], str] = field(default=lambda: "")
 
     @property
     def empty(self) -> bool:
-        """Whether every object is as planned."""
-        return not (self.changes or self.later)
+        """Whether every object is as planned, and no run has left that open."""
+        return not (self.changes or self.later or self.cut)
 
 
 class OncePerRun(Generic[T]):
@@ -84,6 +90,11 @@ class OncePerRun(Generic[T]):
             if state not in self._found:
                 self._found[state] = self._read(fleet, api)
             return self._found[state]
+
+
+def was_cut(api: Api) -> bool:
+    """Whether there is a lease of a run: each gives it back when it knows how it has ended."""
+    return api.find(LEASE, *PLACE) is not None
 
 
 def stop(cni: str, refusals: Sequence[str]) -> None:
@@ -137,6 +148,8 @@ def change(job: Job) -> Steps:
         else:
             host.log(f"{host.name}: change {found}")
             outcome.show_lines(host, str(found), before, after)
+    if job.cut:
+        host.log(f"{host.name}: a run before this one was cut; its pods must come up as well")
     yield FunctionCommand(_change, [job], {})
 
 
@@ -151,13 +164,14 @@ def finish(job: Job) -> Steps:
 
 def _change(state: State, host: Host, job: Job) -> bool:
     """Lease, backup, apply, wait, or take back."""
+    sentence: str | None = None
     try:
         sentence = _changed(state, host, job)
     except ClusterError as error:
         sentence = str(error)
     finally:
         if job.run.lease is not None:
-            job.run.lease.release()
+            job.run.lease.release(keep=_is_open(job, sentence))
             job.run.lease = None
     if sentence:
         host.log(f"{host.name}: {sentence}", outcome.ERROR)
@@ -165,8 +179,13 @@ def _change(state: State, host: Host, job: Job) -> bool:
     return not sentence
 
 
+def _is_open(job: Job, sentence: str | None) -> bool:
+    """Whether the next run has to ask for the pods: cut here, or nothing was there to take back."""
+    return sentence is None or bool(sentence and not (job.changes or job.later))
+
+
 def _changed(state: State, host: Host, job: Job) -> str:
-    lease = Lease(job.api, "underlay-cni", "kube-system", what="the CNI")
+    lease = Lease(job.api, *PLACE, what="the CNI")
     taken = lease.acquire(lambda text: host.log(f"{host.name}: {text}"))
     if taken:
         return f"{taken}; nothing was changed"
@@ -182,6 +201,11 @@ def _changed(state: State, host: Host, job: Job) -> str:
         sentence = str(error)
     if not sentence:
         return ""
+    if not done:
+        return (
+            f"{sentence}; what a run that was cut had changed stays, and how it was before is in"
+            f" {job.backup}-objects on the computer it ran on"
+        )
     host.log(f"{host.name}: {sentence}; taking it back", outcome.ERROR)
     left = cluster_objects.undo(job.api, done)
     if left:

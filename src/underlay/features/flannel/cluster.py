@@ -9,7 +9,7 @@ from underlay.cluster import Api
 from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, NODE, POD
 from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
-from underlay.features.cni_run import CniRun, Job, OncePerRun, stop
+from underlay.features.cni_run import CniRun, Job, OncePerRun, stop, was_cut
 from underlay.features.flannel import guard, plan
 from underlay.features.flannel.settings import Flannel
 from underlay.features.kube_proxy.settings import KubeProxy
@@ -66,7 +66,7 @@ def read(fleet: Fleet, api: Api) -> Side:
         job=Job(
             cni="flannel", api=api, run=CniRun(), changes=compared.changes,
             waits_for=((DAEMON_SET, plan.DAEMON_SET, plan.NAMESPACE),), wait_s=settings.wait_s,
-            backup=first.section(Preflight).backup,
+            cut=was_cut(api), backup=first.section(Preflight).backup,
         ),
         addresses=addresses,
         beneath={place.name: beneath(place)[-1].mtu for place in address_plan.places(fleet)},
