@@ -11,11 +11,10 @@ import yaml
 
 from underlay import journal
 from underlay.cli import COMMANDS
-from underlay.facts import ipsec_host, wireguard_host
+from underlay.facts import guard, ipsec_host, wireguard_host
 from underlay.features import all_sections
 from underlay.operations import (
     flannel_device,
-    guard,
     ipsec_plan,
     ipsec_script,
     kernel_modules,
