@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 from pyinfra.connectors.fake import FakeConnector
 from tests.fake.cluster import Cluster
-from tests.fake.cni_world import World
+from tests.fake.cni_world import READINGS, World
 from tests.fake.world import Clock, Run, run_on
 
 from underlay.errors import ClusterError
+from underlay.facts import cni
 from underlay.features.flannel import deploy
-from underlay.operations import cluster_objects
+from underlay.operations import cluster_objects, flannel_device
 
 NAMES = ("@fake/cp1", "@fake/w1", "@fake/w2")
 NETWORK: dict[str, Any] = {"cni": "flannel", "pod_cidr": "10.244.0.0/16", "mtu": 1500}
@@ -238,3 +240,31 @@ def test_the_device_is_tuned_and_stays_so(world: Flannel) -> None:
     assert 'KERNEL=="flannel.1", ATTR{tx_queue_len}="5000"' in text
     assert f'RUN+="/usr/sbin/ethtool -K flannel.1 {off} off"' in text
     assert "udevadm control --reload" in text
+
+
+@pytest.mark.parametrize("trouble", ["full", "unwritable"])
+def test_the_device_is_not_touched_when_its_rule_cannot_be_written(
+    tmp_path: Path, trouble: str
+) -> None:
+    folder = tmp_path / "rules.d"
+    if trouble == "full":
+        folder.mkdir()
+        # every write to it ends with "No space left on device"
+        (folder / ".90-underlay-flannel.rules.new").symlink_to("/dev/full")
+    else:
+        folder.touch()
+    readings = {name: [] for name in READINGS} | {"devices": _device(1450)}
+    wanted = flannel_device.Device("flannel.1", 1400, tx_queue_length=5000)
+    text = flannel_device.script(cni.parse(readings), wanted)
+    stand_ins = f"ip() {{ echo ip $* >> {tmp_path}/touched; }}\n"
+    script = text.replace("/etc/udev/rules.d", str(folder))
+    done = subprocess.run(["sh", "-c", stand_ins + script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "cannot be written; make room on its file system" in done.stderr
+    assert not (tmp_path / "touched").exists()
+    if trouble == "full":
+        (folder / ".90-underlay-flannel.rules.new").unlink(missing_ok=True)
+    else:
+        folder.unlink()
+    assert subprocess.run(["sh", "-c", stand_ins + script]).returncode == 0
+    assert "mtu 1400" in (tmp_path / "touched").read_text()

@@ -1,4 +1,4 @@
-"""A run for WireGuard that is cut at every shell command: the next one converges, none is left.
+"""A run for WireGuard that is cut at every shell command, or that cannot write a file.
 
 After the cut the hosts go on (`now`), lose their power as well and boot (`boot`), or take a guarded
 change back because nobody came to say that it works (`fired`).
@@ -7,6 +7,7 @@ change back because nobody came to say that it works (`fired`).
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,16 @@ def joined(hosts: Members, names: tuple[str, ...], where: str) -> None:
             assert (live / "psk/wg0" / safe(other)).read_text() == shared, f"{name}, {where}"
 
 
+def live(hosts: Members, name: str) -> dict[str, str]:
+    """What is in no file of that host, but for the timer of a guard: interfaces and units."""
+    state = hosts.members[name].state
+    return {
+        str(path.relative_to(state)): path.read_text()
+        for path in state.rglob("*")
+        if path.is_file() and path.name != TIMER
+    }
+
+
 def nothing_left(hosts: Members, where: str) -> None:
     """No guard that could still take anything back, nothing it saved, no half-written file."""
     for path in hosts.everything():
@@ -160,3 +171,47 @@ def test_a_run_that_was_cut_before_it_came_back_leaves_no_guard(
     passes(hosts, "fired")
     joined(hosts, (HUB, A), after)
     nothing_left(hosts, after)
+
+
+#: Trouble, a file that a change writes before it touches anything, whether the overlay is there.
+WRITTEN = (
+    pytest.param("full", "usr/local/sbin/.underlay-wireguard.new", False, marks=pytest.mark.slow),
+    pytest.param(
+        "full", "etc/systemd/system/.underlay-wireguard@.service.new", False, marks=pytest.mark.slow
+    ),
+    ("full", "etc/underlay/wireguard/.wg0.key.new", False),
+    ("full", "etc/underlay/wireguard/.wg0.env.new", True),
+    pytest.param(
+        "unwritable",
+        "etc/systemd/system/.underlay-wireguard@.service.new",
+        False,
+        marks=pytest.mark.slow,
+    ),
+    ("unwritable", "var/lib/underlay/wireguard/journal.jsonl", False),
+    pytest.param("unwritable", "var/lib/underlay/guard/wireguard", True, marks=pytest.mark.slow),
+)
+
+
+@pytest.mark.parametrize(("trouble", "file", "there"), WRITTEN)
+def test_a_host_that_cannot_be_written_stays_as_it_was(
+    use: Use, bare: Members, applied: Members, tmp_path: Path, trouble: str, file: str, there: bool
+) -> None:
+    hosts = use((applied if there else bare).copied(tmp_path / "hosts"))
+    action = change if there else apply
+    before = live(hosts, A)
+    place = hosts.members[A].root / file
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if trouble == "full":
+        # every write to it ends with "No space left on device"
+        place.symlink_to("/dev/full")
+    else:
+        # neither a file nor a folder of that name can be made, even by root
+        place = place.parent
+        shutil.rmtree(place)
+        place.touch()
+    assert A in action(hosts).failed
+    assert live(hosts, A) == before
+    place.unlink(missing_ok=True)
+    again(hosts, action, file)
+    joined(hosts, (HUB, A), file)
+    nothing_left(hosts, file)

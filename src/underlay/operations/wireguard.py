@@ -131,8 +131,9 @@ def path_may_change(found: Host, wanted: Sequence[Interface], gone: Sequence[str
 
 
 def _leftovers(found: Host, wanted: Sequence[Interface]) -> bool:
-    """Files of a removal that was cut short."""
-    return not wanted and bool(found.hashes or found.keys)
+    """Whether a removal was cut short: files, or a journal that does not tell of its end."""
+    open_ = bool(found.entries) and found.entries[-1].event != "removed"
+    return not wanted and bool(found.hashes or found.keys or open_)
 
 
 def _show(found: Host, changes: Mapping[Interface, Change], gone: Sequence[str]) -> None:
