@@ -149,6 +149,17 @@ def test_the_quick_start_lists_every_deploy() -> None:
     assert not missing, f"docs/index.md does not list {', '.join(sorted(missing))}"
 
 
+def test_every_test_that_the_page_of_bad_days_names_is_there() -> None:
+    table, _, listed = (ROOT / "docs/robustness.md").read_text().partition("\n## The tests\n")
+    named = re.findall(r"^- (\w) `([\w/.]+)::(\w+)`$", listed, re.M)
+    assert len(named) == len(re.findall(r"^- ", listed, re.M))
+    for letter, path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text(), f"{letter}: {path} has no {name}"
+    cells = [row.rpartition("|")[0].rpartition("|")[2] for row in table.splitlines() if "|" in row]
+    used = {letter for cell in cells[2:] for letter in cell.strip().split(", ") if letter}
+    assert used == {letter for letter, _, _ in named}
+
+
 def test_the_site_has_every_page_once() -> None:
     nav = str(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     listed = re.findall(r"'([\w-]+\.md)'", nav)
