@@ -253,7 +253,7 @@ def test_the_device_is_not_touched_when_its_rule_cannot_be_written(
         (folder / ".90-underlay-flannel.rules.new").symlink_to("/dev/full")
     else:
         folder.touch()
-    readings = {name: [] for name in READINGS} | {"devices": _device(1450)}
+    readings: dict[str, list[str]] = {name: [] for name in READINGS} | {"devices": _device(1450)}
     wanted = flannel_device.Device("flannel.1", 1400, tx_queue_length=5000)
     text = flannel_device.script(cni.parse(readings), wanted)
     stand_ins = f"ip() {{ echo ip $* >> {tmp_path}/touched; }}\n"
