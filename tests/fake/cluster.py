@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.fake.world import Killed
+
 from underlay.cluster.objects import KINDS, Kind, kind_of
 from underlay.errors import ClusterError, ConflictError, MissingError
 
@@ -31,7 +33,8 @@ def leaves(found: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 class Cluster:
     """objects: (kind, namespace, name) -> object; owners: the same -> path -> manager; calls: what
     was asked, writes first in `writes`; refuse: asked before every write; ready: whether the pods
-    of a workload come up; kinds: those that need their CRD first.
+    of a workload come up; power: calls that are answered; lasting: calls that a namespace or an
+    object of an operator lives on after it was deleted.
     """
 
     objects: dict[tuple[str, str, str], Object] = field(default_factory=dict)
@@ -39,6 +42,10 @@ class Cluster:
     calls: list[str] = field(default_factory=list)
     refuse: Callable[[str], bool] = lambda call: False
     ready: Callable[[Object], bool] = lambda found: True
+    power: int | None = None
+    spent: int = 0
+    lasting: int = 0
+    going: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def put(self, found: Object, manager: str = "kubectl") -> None:
         """An object of somebody else."""
@@ -58,7 +65,7 @@ class Cluster:
 
     def find(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         """One object with a status, as a controller would write it."""
-        self.calls.append(f"get {kind.name} {name}")
+        self.spend(f"get {kind.name} {name}")
         found = copy.deepcopy(self.objects.get((kind.name, namespace or "", name)))
         if found is not None and kind.name in ("DaemonSet", "Deployment"):
             ready = int(self.ready(found))
@@ -80,7 +87,7 @@ class Cluster:
         self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> list[Object]:
         """All objects of a kind."""
-        self.calls.append(f"get {kind.plural}")
+        self.spend(f"get {kind.plural}")
         return [copy.deepcopy(o) for key, o in self.objects.items() if key[0] == kind.name]
 
     def request(self, method: str, path: str, **_: object) -> tuple[int, str]:
@@ -97,10 +104,14 @@ class Cluster:
     ) -> Object:
         """Server-side apply."""
         key = self._key(found)
+        if dry_run:
+            self.spend(f"get {key[0]} {key[2]} as it would be")
+        else:
+            self._write(f"apply {key[0]} {key[2]}")
         if key[1] and ("Namespace", "", key[1]) not in self.objects:
             raise MissingError(f"{key[0]} {key[2]}: no namespace {key[1]}")
-        if not dry_run:
-            self._write(f"apply {key[0]} {key[2]}")
+        if key not in self.objects and ("Namespace", "", key[1]) in self.going:
+            raise ClusterError(f"{key[0]} {key[2]}: {key[1]} is being terminated (403)")
         owners = dict(self.owners.get(key, {}))
         result = copy.deepcopy(self.objects.get(key, {}))
         wanted = dict(_owned(found))
@@ -165,15 +176,37 @@ class Cluster:
         there = self.objects.get(key, {"metadata": {}})["metadata"]
         if version and there.get("resourceVersion") != version:
             return
-        self.objects.pop(key, None)
-        self.owners.pop(key, None)
+        if self.lasting and key in self.objects and kind.name in ("Namespace", "Installation"):
+            self.going.setdefault(key, self.lasting)
+            self.objects[key]["metadata"]["deletionTimestamp"] = "then"
+        else:
+            self._end(key)
 
     def version(self) -> str:
         """Of the server."""
         return "v1.34.0"
 
-    def _write(self, call: str) -> None:
+    def _end(self, key: tuple[str, str, str]) -> None:
+        """Gone; a namespace with all that is in it."""
+        inside = [each for each in self.objects if key[0] == "Namespace" and each[1] == key[2]]
+        for each in (key, *inside):
+            self.objects.pop(each, None)
+            self.owners.pop(each, None)
+
+    def spend(self, call: str) -> None:
+        """One call, of the API server or of a host: time passes, and the power may end."""
+        if self.power is not None and self.spent >= self.power:
+            raise Killed(call)
+        self.spent += 1
         self.calls.append(call)
+        for key in [*self.going]:
+            self.going[key] -= 1
+            if not self.going[key]:
+                del self.going[key]
+                self._end(key)
+
+    def _write(self, call: str) -> None:
+        self.spend(call)
         if self.refuse(call):
             raise ClusterError(f"Kubernetes API: refused ({call})")
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
+from pyinfra.api.state import State
 from pyinfra.connectors.fake import FakeConnector
+from pyinfra.connectors.util import CommandOutput
+from tests.fake.power import Powered, Use
 from tests.fake.world import Clock, World
 
 from underlay.cluster import drain, lease
@@ -29,3 +34,30 @@ def make_world(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], World]:
         return world
 
     return make
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Use:
+    """Make hosts in folders the ones that pyinfra talks to."""
+    now: list[Powered] = []
+    of_run: WeakKeyDictionary[State, Powered] = WeakKeyDictionary()
+    stdin: dict[tuple[State, str], list[str]] = {}
+    original: Callable[..., Any] = FakeConnector.run_shell_command
+
+    def run(self: FakeConnector, command: Any, *words: Any, **named: Any) -> Any:
+        # hosts take turns inside of this call, and one of a run that was cut may come late
+        of_run.setdefault(self.state, now[-1])
+        stdin[self.state, self.host.name] = list(named.get("_stdin") or [])
+        return original(self, command, *words, **named)
+
+    def answer(self: FakeConnector, text: str) -> tuple[bool, CommandOutput]:
+        given = stdin[self.state, self.host.name]
+        return of_run[self.state].answer(self.state, self.host.name, text, given)
+
+    def used(hosts: Powered) -> Powered:
+        now.append(hosts)
+        return hosts
+
+    monkeypatch.setattr(FakeConnector, "run_shell_command", run)
+    monkeypatch.setattr(FakeConnector, "_lookup_response", answer)
+    return used

@@ -9,16 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakSet
 
-from pyinfra.api.state import State
-from pyinfra.connectors.util import CommandOutput, OutputLine
-from tests.fake.world import Killed
+from pyinfra.connectors.util import CommandOutput
+from tests.fake.power import Powered, output, run_shell
+from typing_extensions import override
 
 from underlay.facts.ipsec import readings
 from underlay.facts.ipsec_host import BEFORE, CONNECTIONS, FOLDER
@@ -122,23 +119,16 @@ class Box:
 
     def run(self, text: str, stdin: list[str], power: int, far: Box | None) -> tuple[int, int, str]:
         """Run a shell text for as many commands as the power lasts: exit code, commands, output."""
-        count = self.folder / "count"
         place = f"{self.root}/"
         text = _PLACES.sub(place, _HELPER.sub("helper ", text))
         words = (
             f"ROOT={self.root} STATE={self.state} FAR={far.state if far else '/nowhere'}\n"
-            f"{STAND_INS}\nn=0\ntrap 'echo $n > {count}' EXIT\n"
-            f"trap 'n=$((n + 1)); if [ $n -gt {power} ]; then kill -9 $$; fi' DEBUG\n{text}\n"
+            f"{STAND_INS}"
         )
         given = "\n".join(_PLACES.sub(place, line) for line in stdin)
-        done = subprocess.run(
-            ["bash", "--posix", "-c", words], input=f"{given}\n" if given else "",
-            capture_output=True, text=True, cwd="/",
-        )  # fmt: skip
-        used = power if done.returncode == -9 else int(count.read_text())
-        count.unlink(missing_ok=True)
-        said = done.stdout + done.stderr
-        return done.returncode, used, said.replace(place, "/")
+        stdin_text = f"{given}\n" if given else ""
+        code, used, said = run_shell(words, text, stdin_text, power, self.folder / "count")
+        return code, used, said.replace(place, "/")
 
     # -- what the fact reads
 
@@ -218,85 +208,52 @@ class Box:
         return {"rules": rules, "table": routes, "ruled": ["from all lookup 218"] if routes else []}
 
 
-@dataclass
-class Boxes:
-    """All hosts of one link between two gateways. power: shell commands until it is cut.
+class Boxes(Powered):
+    """All hosts of one link between two gateways; agreeing: whether these can establish it."""
 
-    steps: those that were run; names_of_steps: the script that each belongs to; agreeing: whether
-    the two gateways can establish anything; ended: runs that lost their power.
-    """
+    def __init__(self, folder: Path, names: tuple[str, ...], gateways: tuple[str, str]) -> None:
+        super().__init__(folder)
+        self.names, self.gateways, self.agreeing = names, gateways, True
+        self.boxes = {name: Box(name, folder / name.replace("/", "-")) for name in names}
 
-    folder: Path
-    names: tuple[str, ...]
-    gateways: tuple[str, str]
-    power: int = 10**9
-    steps: int = 0
-    names_of_steps: list[str] = field(default_factory=list)
-    dead: bool = False
-    agreeing: bool = True
-    last_run: State | None = None
-    ended: WeakSet[State] = field(default_factory=WeakSet)
-
-    def __post_init__(self) -> None:
-        self.boxes = {name: Box(name, self.folder / name.replace("/", "-")) for name in self.names}
-
-    def copied(self, folder: Path) -> Boxes:
-        """The same hosts as they are now, in another folder."""
-        shutil.copytree(self.folder, folder)
+    @override
+    def at(self, folder: Path) -> Boxes:
         return Boxes(folder, self.names, self.gateways)
 
+    @override
     def everything(self) -> dict[str, str]:
-        """All that a removal must bring back, of every host."""
         return {
             f"{name} {path}": text
             for name, box in self.boxes.items()
             for path, text in box.everything().items()
         }
 
-    def power_up(self) -> None:
-        """After a cut: the hosts answer, but not to the run that was cut."""
-        if self.last_run is not None:
-            self.ended.add(self.last_run)
-        self.power, self.dead = 10**9, False
-
-    def answer(
-        self, run: State, host: str, command: str, stdin: list[str]
-    ) -> tuple[bool, CommandOutput]:
-        """What a host's shell gives to that run."""
-        if self.dead or run in self.ended:
-            raise Killed(host)
-        self.last_run = run
+    @override
+    def respond(self, host: str, command: str, stdin: list[str]) -> tuple[bool, CommandOutput]:
         text, box = shlex.split(command)[-1], self.boxes[host]
         if f"{MARK}associations" in text:
             lines = [
                 line for name, found in box.readings().items() for line in (MARK + name, *found)
             ]
-            return True, _output([*lines, f"{MARK}end"])
+            return True, output([*lines, f"{MARK}end"])
         if f"{HELPER} prove" in text:
-            self._spend(1, "prove", host)
+            self.spend(1, "prove", host)
             link = shlex.split(text)[2]
             made = link in box.sas() or self.tick(link)
             line = next((x for x in box.readings()["associations"] if f"{{{link} " in x), "")
-            return made, _output([line] if made else ["failed net initiate"])
+            return made, output([line] if made else ["failed net initiate"])
         if "cmp -s" in text:
             # changes nothing, so that a cut in it is one before what follows
             _, _, said = box.run(text, stdin, 10**9, None)
-            return True, _output(said.splitlines())
+            return True, output(said.splitlines())
         far = next((self.boxes[name] for name in self.gateways if name != host), None)
         code, used, said = box.run(
             text, stdin, self.power - self.steps, far if host in self.gateways else None
         )
-        self._spend(used, text, host, dead=code == -9)
+        self.spend(used, text, host, dead=code == -9)
         for name in {*(path.stem for path in (box.state / "live").glob("*.env"))}:
             self.tick(name)
-        return code == 0, _output(said.splitlines())
-
-    def _spend(self, used: int, text: str, host: str, *, dead: bool = False) -> None:
-        self.steps += used
-        self.names_of_steps += used * [f"{host}: {text[:60]!r}"]
-        if dead or self.steps > self.power:
-            self.dead = True
-            raise Killed(host)
+        return code == 0, output(said.splitlines())
 
     def tick(self, link: str) -> bool:
         """What the timers and traffic do: establish what both daemons can agree on."""
@@ -323,7 +280,3 @@ def _spaced(text: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(f"{text}\n".encode()).hexdigest()
-
-
-def _output(lines: list[str]) -> CommandOutput:
-    return CommandOutput([OutputLine("stdout", line) for line in lines])

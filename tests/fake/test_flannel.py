@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -11,17 +12,18 @@ from typing import Any
 import pytest
 from pyinfra.connectors.fake import FakeConnector
 from tests.fake.cluster import Cluster
-from tests.fake.cni_world import World
+from tests.fake.cni_world import READINGS, World
 from tests.fake.rbac import Guard, granted, unused
 from tests.fake.world import Clock, Run, run_on
 
 from underlay.errors import ClusterError
+from underlay.facts import cni
 from underlay.features import cni_change
 from underlay.features.flannel import deploy
 from underlay.features.preflight.backup import read_backup
 from underlay.features.preflight.copying import take
 from underlay.features.preflight.scene import Backup
-from underlay.operations import cluster_objects
+from underlay.operations import cluster_objects, flannel_device
 
 NAMES = ("@fake/cp1", "@fake/w1", "@fake/w2")
 NETWORK: dict[str, Any] = {"cni": "flannel", "pod_cidr": "10.244.0.0/16", "mtu": 1500}
@@ -400,3 +402,31 @@ def test_without_any_of_the_role_nothing_stays_changed(world: Flannel, taken: st
         failed = set(NAMES)
     assert failed
     assert world.cluster.state() == before
+
+
+@pytest.mark.parametrize("trouble", ["full", "unwritable"])
+def test_the_device_is_not_touched_when_its_rule_cannot_be_written(
+    tmp_path: Path, trouble: str
+) -> None:
+    folder = tmp_path / "rules.d"
+    if trouble == "full":
+        folder.mkdir()
+        # every write to it ends with "No space left on device"
+        (folder / ".90-underlay-flannel.rules.new").symlink_to("/dev/full")
+    else:
+        folder.touch()
+    readings: dict[str, list[str]] = {name: [] for name in READINGS} | {"devices": _device(1450)}
+    wanted = flannel_device.Device("flannel.1", 1400, tx_queue_length=5000)
+    text = flannel_device.script(cni.parse(readings), wanted)
+    stand_ins = f"ip() {{ echo ip $* >> {tmp_path}/touched; }}\n"
+    script = text.replace("/etc/udev/rules.d", str(folder))
+    done = subprocess.run(["sh", "-c", stand_ins + script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "cannot be written; make room on its file system" in done.stderr
+    assert not (tmp_path / "touched").exists()
+    if trouble == "full":
+        (folder / ".90-underlay-flannel.rules.new").unlink(missing_ok=True)
+    else:
+        folder.unlink()
+    assert subprocess.run(["sh", "-c", stand_ins + script]).returncode == 0
+    assert "mtu 1400" in (tmp_path / "touched").read_text()

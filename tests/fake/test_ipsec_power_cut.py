@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import pytest
-from pyinfra.api.state import State
-from pyinfra.connectors.fake import FakeConnector
-from pyinfra.connectors.util import CommandOutput
 from tests.fake.ipsec_hosts import Boxes
+from tests.fake.power import Use, again, cuts
 from tests.fake.world import Run, run_on
 
 from underlay.features.ipsec.deploy import connect
@@ -34,36 +30,13 @@ LINK: dict[str, Any] = {
 }  # fmt: skip
 #: At which commands the power is cut: a sample of all; every third takes minutes.
 EVERY = pytest.mark.parametrize("step", [61, pytest.param(3, marks=pytest.mark.slow)])
-Use = Callable[[Boxes], Boxes]
 Action = Callable[[Boxes], Run]
 
 
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Use:
-    """Make hosts the ones that pyinfra talks to."""
-    now: list[Boxes] = []
-    of_run: WeakKeyDictionary[State, Boxes] = WeakKeyDictionary()
-    stdin: dict[tuple[State, str], list[str]] = {}
-    original: Callable[..., Any] = FakeConnector.run_shell_command
-
-    def run(self: FakeConnector, command: Any, *words: Any, **named: Any) -> Any:
-        # hosts take turns inside of this call, and one of a run that was cut may come late
-        of_run.setdefault(self.state, now[-1])
-        stdin[self.state, self.host.name] = list(named.get("_stdin") or [])
-        return original(self, command, *words, **named)
-
-    def answer(self: FakeConnector, text: str) -> tuple[bool, CommandOutput]:
-        given = stdin[self.state, self.host.name]
-        return of_run[self.state].answer(self.state, self.host.name, text, given)
-
-    def used(boxes: Boxes) -> Boxes:
-        now.append(boxes)
-        return boxes
-
-    monkeypatch.setattr(FakeConnector, "run_shell_command", run)
-    monkeypatch.setattr(FakeConnector, "_lookup_response", answer)
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the inventory names."""
     monkeypatch.setenv("TEST_PSK", "correct horse")
-    return used
 
 
 @pytest.fixture
@@ -75,7 +48,7 @@ def bare(tmp_path: Path) -> Boxes:
 @pytest.fixture
 def applied(use: Use, bare: Boxes, tmp_path: Path) -> Boxes:
     """The same with the link."""
-    found = use(bare.copied(tmp_path / "applied"))
+    found: Boxes = use(bare.copied(tmp_path / "applied"))
     assert apply(found).failed == set()
     return found
 
@@ -97,32 +70,6 @@ def disagree(boxes: Boxes) -> Run:
         return apply(boxes)
     finally:
         boxes.agreeing = True
-
-
-def cuts(
-    use: Use, folder: Path, start: Boxes, action: Action, step: int
-) -> Iterator[tuple[Boxes, str]]:
-    """The hosts after a cut at one command of a run after another, and where it was."""
-    whole = use(start.copied(folder / "whole"))
-    action(whole)
-    assert whole.steps > 50
-    for cut in range(0, whole.steps, step):
-        boxes = use(start.copied(folder / "cut"))
-        boxes.power = cut
-        with contextlib.suppress(Exception):
-            action(boxes)
-        assert boxes.dead, f"the cut before command {cut} did not happen"
-        boxes.power_up()
-        yield boxes, f"command {cut}, {whole.names_of_steps[cut]}"
-        shutil.rmtree(boxes.folder)
-
-
-def again(boxes: Boxes, action: Action, where: str) -> None:
-    """A run that succeeds, and one after it that does nothing."""
-    assert action(boxes).failed == set(), where
-    steps = boxes.steps
-    assert action(boxes).failed == set(), where
-    assert boxes.steps == steps, f"the next run changes something, {where}"
 
 
 def converged(boxes: Boxes, where: str) -> None:

@@ -71,7 +71,7 @@ class World:
     def _host(self, host: str) -> dict[str, list[str]]:
         names = (
             "tools live links addresses routes sysctl psk files hashes units firewall firewall6"
-            " walls ports ssh programs journal"
+            " walls ports ssh programs journal guard"
         )
         found: dict[str, list[str]] = {name: [] for name in names.split()}
         return {

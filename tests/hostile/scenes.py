@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.fake import test_calico, test_flannel, test_ipsec, test_wireguard
+from tests.fake import calico_cluster, test_flannel, test_ipsec, test_wireguard
 from tests.fake.calico import Calico as Reflected
 from tests.fake.world import Clock, World
 from tests.hostile.hosts import Heard
@@ -111,7 +111,7 @@ def _calico(stage: Stage) -> Heard:
     folder.mkdir(exist_ok=True)
     for name, found in FILES.items():
         (folder / name).write_text(found)
-    world = test_calico.Calico()
+    world = calico_cluster.Calico()
     world.ready = {"files": ["10-calico.conflist"]}
     stage.patch.setattr(calico, "api_of", lambda state, settings: world.cluster)
     stage.clock(cluster_objects, lease)
@@ -132,8 +132,8 @@ def _reflectors(stage: Stage) -> Heard:
 MANIFESTS = "manifests"
 #: Name -> text of what a folder of manifests holds.
 FILES = {
-    "operator-crds.yaml": yaml.safe_dump_all(test_calico.DEFINITIONS),
-    "tigera-operator.yaml": yaml.safe_dump_all(test_calico.OPERATOR),
+    "operator-crds.yaml": yaml.safe_dump_all(calico_cluster.DEFINITIONS),
+    "tigera-operator.yaml": yaml.safe_dump_all(calico_cluster.OPERATOR),
 }
 _SUMS = {name: hashlib.sha256(found.encode()).hexdigest() for name, found in FILES.items()}
 #: So that the nodes can be probed: one address each, on an interface.
@@ -181,8 +181,8 @@ SCENES: Mapping[str, Scene] = {
         )
     ),
     "calico": Scene(
-        base={"manifests": MANIFESTS, "sums": _SUMS}, others={"network": test_calico.NETWORK},
-        hosts=test_calico.NAMES, play=_calico,
+        base={"manifests": MANIFESTS, "sums": _SUMS}, others={"network": calico_cluster.NETWORK},
+        hosts=calico_cluster.NAMES, play=_calico,
     ),
     "route_reflectors": Scene(
         base={"groups": {"all": _GROUP}, "wait_seconds": 10},

@@ -11,11 +11,10 @@ import yaml
 
 from underlay import journal
 from underlay.cli import COMMANDS
-from underlay.facts import ipsec_host, wireguard_host
+from underlay.facts import guard, ipsec_host, wireguard_host
 from underlay.features import all_sections
 from underlay.operations import (
     flannel_device,
-    guard,
     ipsec_plan,
     ipsec_script,
     kernel_modules,
@@ -148,6 +147,17 @@ def test_the_quick_start_lists_every_deploy() -> None:
     names = {name for words in told for name in words.split(", ")}
     missing = {name.removesuffix(".py") for name in DEPLOYS} - names
     assert not missing, f"docs/index.md does not list {', '.join(sorted(missing))}"
+
+
+def test_every_test_that_the_page_of_bad_days_names_is_there() -> None:
+    table, _, listed = (ROOT / "docs/robustness.md").read_text().partition("\n## The tests\n")
+    named = re.findall(r"^- (\w) `([\w/.]+)::(\w+)`$", listed, re.M)
+    assert len(named) == len(re.findall(r"^- ", listed, re.M))
+    for letter, path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text(), f"{letter}: {path} has no {name}"
+    cells = [row.rpartition("|")[0].rpartition("|")[2] for row in table.splitlines() if "|" in row]
+    used = {letter for cell in cells[2:] for letter in cell.strip().split(", ") if letter}
+    assert used == {letter for letter, _, _ in named}
 
 
 def test_the_site_has_every_page_once() -> None:

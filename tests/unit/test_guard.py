@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from underlay.operations.guard import arm, folder, released
+from underlay.facts.guard import folder
+from underlay.operations.guard import arm, released
 
 NAME = "test"
 

@@ -89,6 +89,14 @@ def test_a_lease_of_nobody_is_taken_and_given_back() -> None:
     assert server.spec is None
 
 
+def test_a_lease_that_is_kept_stays_as_a_sign_and_is_no_obstacle() -> None:
+    server = Server()
+    found, _ = take(server)
+    found.release(keep=True)
+    assert server.spec is not None
+    assert take(server)[1] == ""
+
+
 def test_a_holder_that_renews_is_left_alone() -> None:
     server = Server("other/4")
     count = iter(range(1, 1000))

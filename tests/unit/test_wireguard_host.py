@@ -96,6 +96,7 @@ def _reading() -> dict[str, list[str]]:
         "ssh": ["192.0.2.7 40022 10.88.1.1 22", "192.0.2.7 via 10.88.1.254 dev eth1 src 10.88.1.1"],
         "programs": [],
         "journal": [],
+        "guard": [],
     }  # fmt: skip
 
 

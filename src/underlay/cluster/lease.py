@@ -87,9 +87,14 @@ class Lease:
             if self._lost:
                 raise LeaseLostError(self._lost)
 
-    def release(self) -> None:
-        """Give the lease back, if it is still ours; one that cannot be deleted runs out."""
+    def release(self, *, keep: bool = False) -> None:
+        """Give the lease back, if it is still ours; one that cannot be deleted runs out.
+
+        keep: let it run out, as a sign for the next run that this one left something open.
+        """
         self._ended.set()
+        if keep:
+            return
         with self._writing, suppress(ClusterError):
             if not self._lost:
                 self._api.delete(

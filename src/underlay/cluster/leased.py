@@ -41,10 +41,10 @@ class LeasedRun(Rollout):
             self.halted = self.halted or self.lost
             raise
 
-    def give_back(self) -> None:
-        """Release the lease, if there is one."""
+    def give_back(self, *, keep: bool = False) -> None:
+        """Release the lease, if there is one; keep: as a sign that something was left open."""
         if self.lease is not None:
-            self.lease.release()
+            self.lease.release(keep=keep)
             self.lease = None
 
 

@@ -12,7 +12,7 @@ from pyinfra.api.command import StringCommand
 from typing_extensions import override
 
 from underlay import journal
-from underlay.facts import firewall, session
+from underlay.facts import firewall, guard, session
 from underlay.facts.script import ScriptFact
 from underlay.facts.wireguard_host import (
     CHANGE,
@@ -122,6 +122,7 @@ def readings(hashed: Iterable[str]) -> dict[str, str]:
         "ssh": session.READING,
         "programs": _PROGRAMS,
         "journal": f"cat {shlex.quote(journal.path(CHANGE))}",
+        "guard": guard.reading(CHANGE),
     }
 
 
@@ -161,6 +162,7 @@ def parse(found: Mapping[str, list[str]]) -> Host:
         ssh_device=ssh_device,
         programs=tuple(tuple(line.split()) for line in found["programs"] if line),
         entries=journal.parse(found["journal"]),
+        guard=guard.parse(found["guard"]),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from underlay import journal
 from underlay.facts.firewall import Wall
+from underlay.facts.guard import Guard
 
 #: Our files on a host: keys, and what each interface should be.
 FOLDER = "/etc/underlay/wireguard"
@@ -72,7 +73,7 @@ class Host:
     drops: hooks that drop by policy; walls: chains of others that drop what they do not name;
     ports: UDP ports in use; ssh: client and server address of this session; ssh_device: where
     packets to that client leave; programs: kubelet, flanneld and calico-node that run, each with
-    the words that say which address or interface it takes.
+    the words that say which address or interface it takes; guard: of an earlier run.
     """
 
     kernel: str
@@ -96,6 +97,7 @@ class Host:
     ssh_device: str
     programs: tuple[tuple[str, ...], ...]
     entries: tuple[journal.Entry, ...]
+    guard: Guard = Guard.NONE
 
     @property
     def ours(self) -> tuple[str, ...]:

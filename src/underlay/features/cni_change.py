@@ -17,7 +17,7 @@ from underlay.cluster import Api
 from underlay.cluster.lease import Lease
 from underlay.cluster.leased import leased
 from underlay.errors import ClusterError, MissingError
-from underlay.features.cni_job import Job
+from underlay.features.cni_job import PLACE, Job
 from underlay.features.preflight.backup import write_backup
 from underlay.features.preflight.cluster_objects import configuration
 from underlay.features.preflight.copying import take
@@ -30,20 +30,26 @@ OBJECTS = "objects.json"
 
 def change(state: State, host: Host, job: Job) -> bool:
     """Bring the objects to the plan; False, and the run is halted, when that failed."""
+    sentence: str | None = None
     try:
         sentence = _changed(state, host, job)
     except ClusterError as error:
         sentence = str(error)
     finally:
-        job.run.give_back()
+        job.run.give_back(keep=_is_open(job, sentence))
     if sentence:
         host.log(f"{host.name}: {sentence}", outcome.ERROR)
         job.run.fail(host.name, sentence)
     return not sentence
 
 
+def _is_open(job: Job, sentence: str | None) -> bool:
+    """Whether the next run has to ask for the pods: cut here, or nothing was there to take back."""
+    return sentence is None or bool(sentence and not (job.changes or job.later))
+
+
 def _changed(state: State, host: Host, job: Job) -> str:
-    lease = Lease(job.api, "underlay-cni", "kube-system", what="the CNI")
+    lease = Lease(job.api, *PLACE, what="the CNI")
     taken = lease.acquire(lambda text: host.log(f"{host.name}: {text}"))
     if taken:
         return f"{taken}; nothing was changed"
@@ -61,6 +67,11 @@ def _changed(state: State, host: Host, job: Job) -> str:
         sentence = str(error)
     if not sentence:
         return ""
+    if not done:
+        return (
+            f"{sentence}; what a run that was cut had changed stays, and how it was before is in"
+            f" {job.backup}-{job.cni}-DATE on the computer it ran on"
+        )
     host.log(f"{host.name}: {sentence}; taking it back", outcome.ERROR)
     left = cluster_objects.undo(api, done)
     if left:

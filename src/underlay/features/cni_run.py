@@ -1,7 +1,8 @@
 """One run that changes a CNI: what every CNI's deploy does in the same way.
 
 The rule: every node is checked and a backup is on this computer before the first object changes; a
-change whose pods do not come up is taken back, and the run fails.
+change whose pods do not come up is taken back, and the run fails. A lease that is left says that a
+run was cut before it knew: the next one waits for the pods, whatever else it finds to do.
 """
 
 from __future__ import annotations
@@ -94,6 +95,8 @@ def change(job: Job) -> Steps:
         else:
             host.log(f"{host.name}: change {found}")
             outcome.show_lines(host, str(found), before, after)
+    if job.cut:
+        host.log(f"{host.name}: a run before this one was cut; its pods must come up as well")
     yield FunctionCommand(cni_change.change, [job], {})
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from underlay.cluster import Api, Object
 from underlay.cluster.api import FIELD_MANAGER
-from underlay.cluster.objects import NODE, Kind, kind_of
+from underlay.cluster.objects import NAMESPACE, NODE, Kind, kind_of
 from underlay.errors import ApiSilentError, ClusterError, ConflictError, MissingError
 
 #: Parts of an object that the server writes by itself.
@@ -30,12 +30,17 @@ POLL, TELL = 2.0, 10.0
 
 @dataclass(frozen=True)
 class Change:
-    """One object that is not as wanted. before: None when it is to be made; force: take it over."""
+    """One object that is not as wanted.
+
+    before: None when it is to be made; force: take it over; going: one that is being deleted, or
+    whose namespace is, has its name, and must be gone first.
+    """
 
     wanted: Object
     before: Object | None
     after: Object
     force: bool = False
+    going: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -80,9 +85,10 @@ def compare(api: Api, wanted: Iterable[Object], take_over: Iterable[str] = ()) -
     allowed = {FIELD_MANAGER, *take_over}
     changes: list[Change] = []
     refusals: list[str] = []
+    ending: set[str] = set()
     for found in wanted:
         try:
-            change = _compared(api, found, allowed)
+            change = _compared(api, found, allowed, ending)
         except ConflictError as error:
             refusals.append(str(error))
             continue
@@ -91,10 +97,20 @@ def compare(api: Api, wanted: Iterable[Object], take_over: Iterable[str] = ()) -
     return Comparison(tuple(changes), tuple(refusals))
 
 
-def _compared(api: Api, wanted: Object, allowed: set[str]) -> Change | None:
+def is_going(found: Object | None) -> bool:
+    """Whether an object is being deleted: it can be changed, and is gone all the same."""
+    return found is not None and "deletionTimestamp" in found["metadata"]
+
+
+def _compared(api: Api, wanted: Object, allowed: set[str], ending: set[str]) -> Change | None:
+    """ending: namespaces that are being deleted; they take nothing new and lose what is there."""
     meta = wanted["metadata"]
     kind = kind_of(wanted["apiVersion"], wanted["kind"])
     before = api.find(kind, meta["name"], meta.get("namespace"))
+    if is_going(before) or meta.get("namespace") in ending:
+        if kind is NAMESPACE:
+            ending.add(meta["name"])
+        return Change(wanted, None, wanted, going=True)
     force = False
     try:
         try:
@@ -122,8 +138,9 @@ def meaning(found: Object) -> Object:
 def moved(api: Api, changes: Iterable[Change]) -> str:
     """Which object is not any more what it was compared with: putting it back would lose that."""
     for change in changes:
-        if change.kind is NODE:
-            # its kubelet writes to it all the time, and only our annotations go back
+        if change.kind is NODE or change.going:
+            # its kubelet writes to it all the time, and only our annotations go back; what is on
+            # its way out is waited for and made anew
             continue
         meta = change.wanted["metadata"]
         found = api.find(change.kind, meta["name"], meta.get("namespace"))
@@ -164,7 +181,11 @@ def apply(
 
 
 def _apply(api: Api, change: Change, served_s: float) -> None:
-    """A kind that was made a moment ago is not served at once."""
+    """A kind that was made a moment ago is not served at once; what is deleted is not gone so."""
+    if change.going and _wait_for_end(api, change):
+        raise ClusterError(
+            f"{change}: is being deleted and does not go; its finalizers say who must let go of it"
+        )
     deadline = time.monotonic() + served_s
     while True:
         try:
@@ -202,13 +223,19 @@ def _gone(api: Api, change: Change) -> None:
     """What its operator must take down goes before the operator does."""
     if not change.kind.version.startswith("operator."):
         return
+    if _wait_for_end(api, change):
+        raise ClusterError(f"{change}: its operator does not take it down; see the operator's log")
+
+
+def _wait_for_end(api: Api, change: Change) -> str:
+    """Wait until an object that was deleted is gone; "" or a complaint."""
     meta = change.wanted["metadata"]
-    still = wait(
-        lambda: "still there" if api.find(change.kind, meta["name"]) else "",
+    return wait(
+        lambda: (
+            "still there" if api.find(change.kind, meta["name"], meta.get("namespace")) else ""
+        ),
         seconds=GONE, tell=lambda text: None,
     )  # fmt: skip
-    if still:
-        raise ClusterError(f"{change}: its operator does not take it down; see the operator's log")
 
 
 def _restorable(before: Object) -> Object:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
-from pyinfra.api.command import StringCommand
+from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient.client import SSHClient
+from pyinfra.context import host
 from typing_extensions import override
 
-from underlay import journal
+from underlay.facts.guard import Guard, folder
+from underlay.facts.guard import unit as unit_of
 from underlay.facts.script import ScriptFact
 from underlay.operations import outcome
 from underlay.operations.files import write_file
@@ -29,11 +31,6 @@ PAUSE, ATTEMPT = 1.0, 10
 SLACK = 60
 
 
-def folder(name: str) -> str:
-    """What a guard keeps on the host."""
-    return f"{journal.ROOT}/guard/{name}"
-
-
 def arm(name: str, seconds: int, *, save: str, revert: str) -> str:
     """Shell text that arms a guard; any earlier one of this name is replaced.
 
@@ -42,7 +39,7 @@ def arm(name: str, seconds: int, *, save: str, revert: str) -> str:
     the same shell, which is ended first when it is still at work by then; `released()` ends it.
     """
     place = shlex.quote(folder(name))
-    unit = shlex.quote(f"underlay-guard-{name}")
+    unit = shlex.quote(unit_of(name))
     # whoever renames the file first has decided
     text = (
         f"#!/bin/sh\ncd {place} || exit 1\nmv armed fired || exit 0\n"
@@ -72,6 +69,41 @@ def arm(name: str, seconds: int, *, save: str, revert: str) -> str:
 def released(name: str) -> str:
     """Shell text that ends a guarded change: from here on there is nothing to stop."""
     return f"rm -f {shlex.quote(folder(name))}/pid"
+
+
+def settle(
+    name: str, found: Guard, seconds: int, done: str
+) -> Generator[PyinfraCommand, None, None]:
+    """End what an earlier run left of its guard when nothing else is to be done on this host.
+
+    found: where it stands; done: what is said when there is none.
+    """
+    if found is Guard.ARMED:
+        host.log(f"{host.name}: a run was cut before it had proved that SSH works after its change")
+        yield FunctionCommand(confirm, [name, seconds], {})
+    elif found is Guard.LEFT:
+        yield StringCommand("sh", "-c", shlex.quote(forget(name, found)))
+    else:
+        host.noop(done)
+
+
+def forget(name: str, found: Guard) -> str:
+    """Shell text that removes what an ended guard had saved, "" when there is nothing."""
+    return f"rm -rf {shlex.quote(folder(name))}" if found is Guard.LEFT else ""
+
+
+def still_open(found: Guard) -> str:
+    """Why a change needs a guard of its own, "" when nothing of an earlier run asks for it."""
+    if found is Guard.ARMED:
+        return "the guard of a run that was cut would take this change back with that one's"
+    return ""
+
+
+def at_work(found: Guard) -> list[str]:
+    """Why nothing can be changed now."""
+    if found is Guard.REVERTING:
+        return ["takes the change of a run that was cut back right now; run again in a minute"]
+    return []
 
 
 class Disarm(ScriptFact[str]):

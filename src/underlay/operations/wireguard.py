@@ -45,7 +45,7 @@ def keys(wanted: Sequence[Interface]) -> Steps:
     if lost and not state.is_executing:
         # one host alone must not be refused: its peers would forget it meanwhile
         settings.refuse([settings.Problem(host.name, "wireguard.overlays", *lost)])
-    problems = refusals(found, wanted)
+    problems = refusals(found, wanted) + guard.at_work(found.guard)
     if problems:
         yield from outcome.fail(*(f"{host.name}: {text}" for text in problems))
         return
@@ -82,7 +82,8 @@ def interfaces(wanted: Sequence[Interface], guard_seconds: int) -> Steps:
     files = shared_files(found) if wanted else {}
     todo = [interface for interface in wanted if changes[interface].reasons]
     if not (todo or gone or files or _leftovers(found, wanted)):
-        host.noop(f"{len(wanted)} interfaces are as wanted")
+        done = f"{len(wanted)} interfaces are as wanted"
+        yield from guard.settle(GUARD, found.guard, guard_seconds, done)
         return
     _show(found, changes, gone)
     for change in changes.values():
@@ -91,8 +92,9 @@ def interfaces(wanted: Sequence[Interface], guard_seconds: int) -> Steps:
     text = wireguard_script.change(files, todo, gone, forwarding_was_off=off)
     if not wanted:
         text += "\n" + wireguard_script.remove_all(found.entries)
-    why = path_may_change(found, wanted, gone)
+    why = path_may_change(found, wanted, gone) or guard.still_open(found.guard)
     if not why:
+        text += "\n" + guard.forget(GUARD, found.guard)
         yield StringCommand("sh", "-c", shlex.quote(text))
         return
     host.log(f"{host.name}: {why}; the host takes the change back unless SSH works afterwards")
@@ -129,8 +131,9 @@ def path_may_change(found: Host, wanted: Sequence[Interface], gone: Sequence[str
 
 
 def _leftovers(found: Host, wanted: Sequence[Interface]) -> bool:
-    """Files of a removal that was cut short."""
-    return not wanted and bool(found.hashes or found.keys)
+    """Whether a removal was cut short: files, or a journal that does not tell of its end."""
+    open_ = bool(found.entries) and found.entries[-1].event != "removed"
+    return not wanted and bool(found.hashes or found.keys or open_)
 
 
 def _show(found: Host, changes: Mapping[Interface, Change], gone: Sequence[str]) -> None:

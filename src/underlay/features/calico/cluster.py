@@ -28,7 +28,7 @@ from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
 from underlay.features.calico import canal, guard, manifests, operator, plain, plan, rules
 from underlay.features.calico.settings import Calico
-from underlay.features.cni_job import CniRun, Job
+from underlay.features.cni_job import CniRun, Job, was_cut
 from underlay.features.cni_run import OncePerRun, stop
 from underlay.features.flannel.settings import Flannel
 from underlay.features.kube_proxy.settings import KubeProxy
@@ -103,7 +103,8 @@ def read(fleet: Fleet, api: Api) -> Side:
         job=Job(
             cni="calico", api=api, run=CniRun(), changes=compared.changes,
             waits_for=_waits_for(settings.install), wait_s=settings.wait_s,
-            backup=first.section(Preflight).backup, hold_s=HOLD, later=later.changes,
+            cut=was_cut(api), backup=first.section(Preflight).backup, hold_s=HOLD,
+            later=later.changes,
             take_over=settings.take_over,
             verify=lambda: _operated(api, wanted, settings.api_server) if by_operator else "",
         ),
@@ -218,7 +219,8 @@ def _later(settings: Calico, planned: Plan, version: str) -> list[Object]:
 def _without_known(api: Api, found: list[Object]) -> tuple[list[Object], list[Object]]:
     """The rest, and the CRDs that are not as wanted: megabytes that need not be sent to compare."""
     crds = [one for one in found if one["kind"] == "CustomResourceDefinition"]
-    live = {one["metadata"]["name"]: one for one in api.list(CRD)} if crds else {}
+    there = api.list(CRD) if crds else []
+    live = {one["metadata"]["name"]: one for one in there if not cluster_objects.is_going(one)}
     changed = [
         one for one in crds if not cluster_objects.contains(live.get(one["metadata"]["name"]), one)
     ]

@@ -9,7 +9,7 @@ from underlay.cluster import Api
 from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, NODE, POD
 from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
-from underlay.features.cni_job import CniRun, Job
+from underlay.features.cni_job import CniRun, Job, was_cut
 from underlay.features.cni_run import OncePerRun, stop
 from underlay.features.flannel import addresses, guard, plan
 from underlay.features.flannel.settings import Flannel
@@ -76,7 +76,7 @@ def read(fleet: Fleet, api: Api) -> Side:
         job=Job(
             cni="flannel", api=api, run=CniRun(), changes=compared.changes,
             waits_for=((DAEMON_SET, plan.DAEMON_SET, plan.NAMESPACE),), wait_s=settings.wait_s,
-            backup=first.section(Preflight).backup, hold_s=HOLD,
+            cut=was_cut(api), backup=first.section(Preflight).backup, hold_s=HOLD,
         ),
         addresses={host.name: address_plan.address_of(host) for host in hosts},
         annotations=annotated,

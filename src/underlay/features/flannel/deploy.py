@@ -44,13 +44,13 @@ def install() -> None:
         node = flannel_device.read(device, settings.cni_bin) if number else found
         problems += flannel_device.refusals(node or found, device)
         tuned = tuned and not flannel_device.differs(node or found, device)
-    if not (side.job.changes or problems or old) and tuned:
+    if side.job.empty and tuned and not (problems or old):
         return
     notes = [cni_guard.told(old, side.pods, side.plan.pod_mtu)] if old else []
     cni_run.check(
         name="Check that flannel can be installed", job=side.job, problems=problems, notes=notes
     )
-    if not (side.job.changes or problems) and tuned:
+    if side.job.empty and tuned and not problems:
         return
     names = [n for n in side.addresses if state.is_host_in_limit(state.inventory.get_host(n))]
     cni_run.start(name="Stop here unless every node passed", job=side.job, hosts=names)
