@@ -315,7 +315,7 @@ def test_a_bad_day_of_one_gateway_leaves_it_as_it_was(sites: Sites, before: dict
             done = sites.pyinfra(*sites.settings(), DEPLOY)
             said = done.stdout + done.stderr
             assert done.returncode == 1, said
-            assert told in said
+            assert told in said, said
         assert sites.on("a-gw", BASELINE) == before["a-gw"], told
         assert sites.from_pod()
     with ahead(sites, "a-gw"):

@@ -461,7 +461,7 @@ def test_a_bad_day_of_one_spoke_leaves_it_as_it_was(machines: Star, before: dict
             done = machines.pyinfra(*machines.settings(), DEPLOY)
             said = done.stdout + done.stderr
             assert done.returncode == 1, said
-            assert told in said
+            assert told in said, said
         assert machines.on("w1", BASELINE) == before["w1"], told
     # the clock is right again when w1 has no peer left that knows its later time
     with ahead(machines, "w1"):
