@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -46,8 +47,9 @@ def ahead(machines: Machines, name: str) -> Iterator[None]:
         machines.on(name, "date -s '-1 day'")
 
 
-#: Trouble -> what a run says of the machine.
-NO_ROOM: tuple[tuple[Trouble, str], ...] = (
-    (full, "No space left on device"),
-    (read_only, "Read-only file system"),
+#: Neither can be written, and what a run says of either: its own words, or the system's.
+NO_ROOM: tuple[Trouble, ...] = (full, read_only)
+TOLD = re.compile(
+    "cannot be written; make room|No space left on device|Read-only file system"
+    "|You don't have enough free space"
 )

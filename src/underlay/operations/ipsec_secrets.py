@@ -7,6 +7,7 @@ guesses against; the host answers which files differ, and a file has mode 0600 f
 from __future__ import annotations
 
 import base64
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -74,8 +75,8 @@ def put(state: State, host: Host, files: Sequence[SecretFile]) -> bool:
             *(ipsec_script.keep(link) for link in links),
             "umask 077",
             'while read -r path data; do new="${path%/*}/.${path##*/}.new"',
-            'printf %s "$data" | base64 -d > "$new"; [ -s "$new" ]; sync "$new"',
-            'mv -f "$new" "$path"; done',
+            '{ printf %s "$data" | base64 -d > "$new" && [ -s "$new" ] && sync "$new" &&'
+            ' mv -f "$new" "$path"; } || { rm -f "$new"; exit 1; }; done',
         ]
     )
     ok, _ = _given(state, host, script, files)
@@ -83,7 +84,9 @@ def put(state: State, host: Host, files: Sequence[SecretFile]) -> bool:
         names = ", ".join(links)
         host.log(f"{host.name}: {names}: new secret in {len(files)} files of mode 0600")
     else:
-        host.log(f"{host.name}: secrets could not be written; is the disk full?", outcome.ERROR)
+        folders = ", ".join(sorted({posixpath.dirname(found.path) for found in files}))
+        remedy = "make room on its file system, or mount it writable"
+        host.log(f"{host.name}: {folders}: cannot be written; {remedy}", outcome.ERROR)
     return ok
 
 
