@@ -172,3 +172,21 @@ CANAL = [
     },
     workload("Deployment", "calico-kube-controllers", "kube-system", "quay.io/calico/x:v3.32.1"),
 ]  # fmt: skip
+
+MANIFEST = [
+    {
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "calico-config", "namespace": "kube-system"},
+        "data": {"calico_backend": "bird", "veth_mtu": "0", "cni_network_config": "{}"},
+    },
+    {
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "calico-node", "namespace": "kube-system"},
+        "spec": {"template": {"metadata": {}, "spec": {"containers": [{
+            "name": "calico-node", "image": "quay.io/calico/node:v3.32.1", "env": [],
+            "livenessProbe": {"exec": {"command": ["calico-node", "-bird-live"]}},
+            "readinessProbe": {"exec": {"command": ["calico-node", "-bird-ready"]}},
+        }]}}},
+    },
+    workload("Deployment", "calico-kube-controllers", "kube-system", "quay.io/calico/x:v3.32.1"),
+]  # fmt: skip

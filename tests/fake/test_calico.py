@@ -12,6 +12,7 @@ from tests.fake.calico_cluster import (
     CANAL,
     CRDS,
     DEFINITIONS,
+    MANIFEST,
     NAMES,
     OPERATOR,
     Calico,
@@ -280,24 +281,6 @@ def test_images_come_from_a_mirror(world: Calico) -> None:
 
 
 # -- the plain manifest
-
-MANIFEST = [
-    {
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "calico-config", "namespace": "kube-system"},
-        "data": {"calico_backend": "bird", "veth_mtu": "0", "cni_network_config": "{}"},
-    },
-    {
-        "apiVersion": "apps/v1", "kind": "DaemonSet",
-        "metadata": {"name": "calico-node", "namespace": "kube-system"},
-        "spec": {"template": {"metadata": {}, "spec": {"containers": [{
-            "name": "calico-node", "image": "quay.io/calico/node:v3.32.1", "env": [],
-            "livenessProbe": {"exec": {"command": ["calico-node", "-bird-live"]}},
-            "readinessProbe": {"exec": {"command": ["calico-node", "-bird-ready"]}},
-        }]}}},
-    },
-    workload("Deployment", "calico-kube-controllers", "kube-system", "quay.io/calico/x:v3.32.1"),
-]  # fmt: skip
 
 
 def test_a_manifest_then_nothing_then_bgp_is_refused_and_so_is_the_operator(world: Calico) -> None:

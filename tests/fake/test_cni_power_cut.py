@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from pyinfra.connectors.fake import FakeConnector
-from tests.fake.calico_cluster import CANAL, DEFINITIONS, OPERATOR, Calico, workload
+from tests.fake.calico_cluster import CANAL, DEFINITIONS, MANIFEST, OPERATOR, Calico
 from tests.fake.test_flannel import NAMES as NODES
 from tests.fake.test_flannel import NETWORK, Flannel
 from tests.fake.world import Clock, Run, run_on
@@ -30,23 +30,6 @@ from underlay.operations import cluster_objects
 EVERY = pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.slow)])
 #: Seconds that a run waits for pods here.
 WAIT = 5
-MANIFEST = [
-    {
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "calico-config", "namespace": "kube-system"},
-        "data": {"veth_mtu": "0", "calico_backend": "bird"},
-    },
-    {
-        "apiVersion": "apps/v1", "kind": "DaemonSet",
-        "metadata": {"name": "calico-node", "namespace": "kube-system"},
-        "spec": {"template": {"metadata": {}, "spec": {"containers": [{
-            "name": "calico-node", "image": "quay.io/calico/node:v3.32.1", "env": [],
-            "livenessProbe": {"exec": {"command": ["calico-node", "-bird-live"]}},
-            "readinessProbe": {"exec": {"command": ["calico-node", "-bird-ready"]}},
-        }]}}},
-    },
-    workload("Deployment", "calico-kube-controllers", "kube-system", "quay.io/calico/x:v3.32.1"),
-]  # fmt: skip
 
 
 @dataclass
@@ -195,9 +178,8 @@ def ends(scene: Scene, wanted: object, where: str) -> None:
     assert (again.failed, again.operations) == (set(), 0), where
 
 
-@EVERY
-@pytest.mark.parametrize("change", [False, True], ids=["install", "change"])
-def test_a_run_that_was_killed_is_ended_by_the_next(scene: Scene, step: int, change: bool) -> None:
+def end_of_a_run(scene: Scene, change: bool) -> object:
+    """What an undisturbed run makes, of nothing or of an older MTU; nothing of it is left."""
     if change:
         assert scene.run().failed == set()
         scene.mtu = 1400
@@ -205,6 +187,13 @@ def test_a_run_that_was_killed_is_ended_by_the_next(scene: Scene, step: int, cha
     assert scene.run().failed == set()
     wanted = scene.state
     back()
+    return wanted
+
+
+@EVERY
+@pytest.mark.parametrize("change", [False, True], ids=["install", "change"])
+def test_a_run_that_was_killed_is_ended_by_the_next(scene: Scene, step: int, change: bool) -> None:
+    wanted = end_of_a_run(scene, change)
     for where in cuts(scene, step):
         ends(scene, wanted, where)
 
@@ -212,13 +201,7 @@ def test_a_run_that_was_killed_is_ended_by_the_next(scene: Scene, step: int, cha
 @EVERY
 @pytest.mark.parametrize("change", [False, True], ids=["install", "change"])
 def test_a_way_back_that_was_killed_is_no_obstacle(scene: Scene, step: int, change: bool) -> None:
-    if change:
-        assert scene.run().failed == set()
-        scene.mtu = 1400
-    back = scene.keep()
-    assert scene.run().failed == set()
-    wanted = scene.state
-    back()
+    wanted = end_of_a_run(scene, change)
     scene.world.cluster.ready = lambda found: False
     for where in cuts(scene, step):
         scene.world.cluster.ready = lambda found: True
@@ -244,3 +227,15 @@ def test_pods_that_a_killed_run_left_are_waited_for_by_every_run_until_they_come
         assert scene.run().failed == set(scene.world.readings or scene.world.backed_up)
     scene.world.cluster.ready = lambda found: True
     ends(scene, scene.state, "the pods came up")
+
+
+def test_a_run_that_fails_after_one_that_was_killed_leaves_its_sign(scene: Scene) -> None:
+    meta = {"name": "underlay-cni", "namespace": "kube-system", "resourceVersion": "1"}
+    kept = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": {}}
+    scene.world.cluster.put(kept)
+    scene.world.cluster.ready = lambda found: False
+    assert scene.run().failed
+    assert ("Lease", "kube-system", "underlay-cni") in scene.world.cluster.objects
+    scene.world.cluster.ready = lambda found: True
+    assert scene.run().failed == set()
+    assert ("Lease", "kube-system", "underlay-cni") not in scene.world.cluster.objects

@@ -44,8 +44,8 @@ def change(state: State, host: Host, job: Job) -> bool:
 
 
 def _is_open(job: Job, sentence: str | None) -> bool:
-    """Whether the next run has to ask for the pods: cut here, or nothing was there to take back."""
-    return sentence is None or bool(sentence and not (job.changes or job.later))
+    """Whether the next run has to ask for the pods: cut here, or what a run before left open is."""
+    return sentence is None or bool(sentence and job.cut)
 
 
 def _changed(state: State, host: Host, job: Job) -> str:
