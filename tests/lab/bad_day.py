@@ -53,3 +53,18 @@ TOLD = re.compile(
     "cannot be written; make room|No space left on device|Read-only file system"
     "|You don't have enough free space"
 )
+
+
+def refused(
+    trouble: Trouble, machines: Machines, name: str, baseline: str, before: str, *words: str
+) -> None:
+    """A run that cannot write on one machine says so, fails, and leaves it as it was.
+
+    baseline: a command whose output on the machine was `before`; words: of pyinfra.
+    """
+    with trouble(machines, name):
+        done = machines.pyinfra(*words)
+        said = done.stdout + done.stderr
+        assert done.returncode == 1, said
+        assert TOLD.search(said), said
+    assert machines.on(name, baseline) == before, trouble
