@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from underlay.settings import Section
 from underlay.settings.read import read_section
@@ -48,12 +49,16 @@ def accepted(section: type[Section], raw: Any) -> bool:
     return read_section("n1", raw, section)[0] is not None
 
 
+def _annotated(field: FieldInfo) -> Any:
+    """The type of a field with all that was said of it."""
+    parts = (field.annotation, *field.metadata)
+    return Annotated[parts] if field.metadata else field.annotation
+
+
 def _model(model: type[BaseModel], base: dict[str, Any], rich: bool) -> Iterator[tuple[str, Fill]]:
     around = {**surroundings(model, rich), **base}
     for name, field in model.model_fields.items():
-        annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else (
-            field.annotation
-        )  # fmt: skip
+        annotation = _annotated(field)
         for step, fill in _inside(annotation, around.get(name), rich):
             yield f"{name}{step}", _set(around, name, fill)
 
@@ -100,8 +105,7 @@ def surroundings(model: type[BaseModel], rich: bool) -> dict[str, Any]:
     found = {}
     for name, field in model.model_fields.items():
         if field.is_required() or rich:
-            kind = field.annotation
-            value = value_of(Annotated[(kind, *field.metadata)] if field.metadata else kind, rich)
+            value = value_of(_annotated(field), rich)
             if value is not None and (field.is_required() or not isinstance(value, dict | list)):
                 found[name] = value
     return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from enum import StrEnum
+from enum import Enum
 
 from underlay import journal
 
 
-class Guard(StrEnum):
+class Guard(str, Enum):
     """NONE: there is none; ARMED: it will take a change back; REVERTING: it does so now;
     LEFT: it has ended, and what it had saved is still there.
     """
