@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from underlay.features.ipsec.plan import is_gateway
+from underlay.features.ipsec.plan import in_udp, is_gateway
 from underlay.features.ipsec.settings import IPsec, Link
 from underlay.features.route_reflectors.settings import RouteReflectors
 from underlay.features.wireguard.plan import endpoint_of, linked
@@ -73,6 +73,11 @@ def reflected(section: RouteReflectors, names: Sequence[str]) -> tuple[Call, ...
         for other in names
         if one != other and (one in reflectors or other in reflectors)
     )
+
+
+def esp_in_udp(link: Link) -> bool:
+    """Whether packets of a link go in UDP port 4500 and never as ESP."""
+    return in_udp(link)
 
 
 def in_overlay(settings: HostSettings) -> bool:

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from underlay.features.calls import Call, ike, reflected, wireguard
+from underlay.features.calls import Call, esp_in_udp, ike, reflected, wireguard
 from underlay.features.declared import Declared
-from underlay.features.ipsec.plan import in_udp
 
 EVERYONE = "all"
 CONTROL_PLANE = "control_plane"
@@ -155,7 +154,7 @@ def _tunnels(groups: Mapping[str, Sequence[str]], declared: Declared) -> Iterato
         yield Use("udp", 51820, "spokes", "hubs", "WireGuard", full_size=True)
     if "ipsec" in declared.named:
         for name, link in declared.ipsec.present.items():
-            yield from _link(name, ike(link), in_udp(link))
+            yield from _link(name, ike(link), esp_in_udp(link))
     elif groups.get("gateways"):
         yield from _ipsec("gateways")
 
