@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from underlay.operations.files import remove_file, write_file
+from underlay.operations.files import remove_file, room, write_file
 
 TEXT = 'it\'s "$(id)" `id` \\n %s\nsecond\n'
 
@@ -47,3 +47,18 @@ def test_removing_is_quiet_about_a_missing_file(tmp_path: Path) -> None:
     for _ in range(2):
         assert _sh(remove_file(str(target))).returncode == 0
         assert not target.exists()
+
+
+@pytest.mark.parametrize("trouble", ["none", "full", "unwritable"])
+def test_room_is_looked_for_before_something_is_started(tmp_path: Path, trouble: str) -> None:
+    folder = tmp_path / "etc"
+    if trouble != "unwritable":
+        folder.mkdir()
+    if trouble == "full":
+        # every write to it ends with "No space left on device"
+        (folder / ".underlay.new").symlink_to("/dev/full")
+    done = _sh(f"set -e\n{room(str(folder))}\necho started")
+    assert (done.returncode, done.stdout) == ((0, "started\n") if trouble == "none" else (1, ""))
+    if trouble != "none":
+        assert f"{folder}: cannot be written; make room on its file system" in done.stderr
+    assert not folder.exists() or list(folder.iterdir()) == []

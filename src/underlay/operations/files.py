@@ -32,6 +32,16 @@ def stage_files(files: Mapping[str, tuple[str, str]]) -> list[str]:
     return [_stage(path, text, mode, back) for path, (text, mode) in files.items()]
 
 
+def room(folder: str) -> str:
+    """Shell text that ends with 1 and a sentence where a folder takes no more of a file.
+
+    For what must be started before its files are written: nothing is done on a full disk then.
+    """
+    new = shlex.quote(beside(f"{folder}/underlay"))
+    steps = f"head -c 4096 /dev/zero > {new} && sync {new} && rm -f {new}"
+    return _or_end(steps, folder, f"rm -f {new}")
+
+
 def place_file(path: str) -> str:
     """Let what was staged for a path take its place."""
     return f"mv -f {shlex.quote(beside(path))} {shlex.quote(path)}"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from underlay import journal
 from underlay.facts.ipsec_host import BEFORE, CERTIFICATES, CHANGE, CONNECTIONS, FOLDER, SWANCTL
 from underlay.operations import outcome
-from underlay.operations.files import append_entry, beside, remove_file, write_files
+from underlay.operations.files import append_entry, beside, remove_file, room, write_files
 from underlay.operations.ipsec_plan import HELPER, SHARED
 from underlay.operations.ipsec_tunnel import Tunnel
 
@@ -70,9 +70,12 @@ def install() -> str:
 
 
 def starting(before: Mapping[str, str]) -> str:
-    """Keep how the daemon's unit was in the journal, before anything touches it."""
+    """Keep how the daemon's unit was in the journal, before anything touches it.
+
+    A journal has room for one more line on a disk that has none for a link's files.
+    """
     entry = journal.Entry(outcome.now(), outcome.RUN, "starting", {"previous": dict(before)})
-    return append_entry(CHANGE, entry)
+    return f"{room('/etc')}\n{append_entry(CHANGE, entry)}"
 
 
 def start_daemon(before: Mapping[str, str]) -> str:
