@@ -455,6 +455,7 @@ def test_removal_leaves_nothing(machines: Star, before: dict[str, str]) -> None:
     machines.unchanged(*words, DEPLOY)
 
 
+@pytest.mark.slow
 def test_a_bad_day_of_one_spoke_leaves_it_as_it_was(machines: Star, before: dict[str, str]) -> None:
     for trouble in NO_ROOM:
         refused(trouble, machines, "w1", BASELINE, before["w1"], *machines.settings(), DEPLOY)

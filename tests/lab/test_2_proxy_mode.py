@@ -188,6 +188,7 @@ def test_a_node_whose_services_fail_goes_back_and_stops_the_run(
     assert machines.everywhere(LEFT) == {name: "0 0 0 0" for name in machines.names}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_one_beside_it(machines: Machines, api: Api) -> None:
     run = subprocess.Popen(
         machines.command(*settings(), "deploys/ipvs_migrate.py"), cwd=ROOT,

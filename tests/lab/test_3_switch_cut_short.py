@@ -108,6 +108,7 @@ def api_silent(machines: Machines) -> Iterator[None]:
         os.kill(process.pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_an_api_server_that_is_silent_for_a_while_is_waited_for(
     machines: Machines, api: Api
 ) -> None:
@@ -158,8 +159,10 @@ def test_a_node_that_loses_its_power_in_the_middle_of_a_switch(
     migrated_and_back(machines, api, before)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step",
+    [step if step == SWITCH else pytest.param(step, marks=pytest.mark.slow) for step in STEPS],
+)
 def test_a_controller_killed_at_each_step(machines: Machines, api: Api, step: str) -> None:
     before = config(api)
     run = Running(machines)

@@ -1,7 +1,7 @@
 """Vagrant machines of a box made here: apply, apply again, reboot, still there, roll back.
 
     n1                 a plain machine
-    w1 -- hub -- w2    the star, with the WireGuard overlay
+    w1 -- hub -- w2    the star: prepared kernels and the WireGuard overlay
 
 libvirt and everything it makes are in a network namespace of their own (tests/lab/libvirt.py). The
 deploys run there as the user `vagrant`, who becomes root by sudo.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,19 +27,26 @@ from underlay.lab.progress import clock
 
 pytestmark = pytest.mark.lab
 
+NODES, STAR = "inventories/vagrant.py", "inventories/star.py"
 PREPARE = ("deploys/kernel_modules.py", "deploys/sysctl.py")
 READ = (
     "cat /proc/sys/net/core/somaxconn /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established"
 )
+SOMAXCONN = "cat /proc/sys/net/core/somaxconn"
+FILES = "ls /etc/sysctl.d /etc/modules-load.d | grep underlay"
+MARK = "-- the machine says:"
+GONE = (
+    "--data", 'sysctl={"state": "absent"}', "--data", "kube_proxy={}",
+    "--data", 'kernel_modules={"state": "absent"}', *reversed(PREPARE),
+)  # fmt: skip
 
 
 class Vagrant:
     """The machines of one `vagrant up`."""
 
-    def __init__(self, own: Libvirt, kind: str, inventory: str) -> None:
+    def __init__(self, own: Libvirt, kind: str) -> None:
         self.own = own
         self.kind = kind
-        self.inventory = inventory
 
     def run(self, *words: str, check: bool = True, star: str = "present") -> str:
         """A command beside this libvirt; its output."""
@@ -56,21 +64,37 @@ class Vagrant:
         return done.stdout
 
     def on(self, name: str, command: str, *, check: bool = True) -> str:
-        """Output of a shell command on one machine."""
-        return self.run("vagrant", "ssh", name, "-c", command, check=check).strip()
+        """Output of a shell command on one machine, without a word of Vagrant's own.
+
+        Vagrant says on standard output what it thinks of an address that ends in .1, each time.
+        """
+        said = self.run("vagrant", "ssh", name, "-c", f"echo {MARK}; {command}", check=check)
+        _, mark, output = said.partition(MARK)
+        assert mark, f"{name} was not reached: {said}"
+        return output.replace("\r", "").strip()
+
+    def joined(self, name: str, address: str) -> None:
+        """Wait for the session of a spoke whose hub is new.
+
+        A spoke begins a new one 15 s after data of its own stayed without an answer; one that has
+        nothing to say keeps the dead one for up to two minutes.
+        """
+        until = time.monotonic() + 120
+        while " 0 received" in (said := self.on(name, f"sudo ping -c 5 {address}", check=False)):
+            assert time.monotonic() < until, said
 
     def applied(self, *words: str, star: str = "present") -> list[tuple[str, list[str]]]:
-        """Run deploys; every operation that changed something, and where."""
+        """pyinfra with an inventory and deploys; every operation that changed something, where."""
         pyinfra = str(Path(sys.executable).parent / "pyinfra")
-        said = self.run(pyinfra, "-y", "--json", self.inventory, *words, star=star)
+        said = self.run(pyinfra, "-y", "--json", *words, star=star)
         found = json.loads(said.splitlines()[-1])["results"]["operations"]
         return [(op["name"], op["success"]) for op in found if op["success"]]
 
 
 @contextmanager
-def machines(own: Libvirt, kind: str, inventory: str) -> Iterator[Vagrant]:
+def machines(own: Libvirt, kind: str) -> Iterator[Vagrant]:
     """Up, and destroyed at the end."""
-    vagrant = Vagrant(own, kind, inventory)
+    vagrant = Vagrant(own, kind)
     try:
         # one after the other: an emulated machine takes a whole processor while it boots
         vagrant.run("vagrant", "up", "--no-parallel")
@@ -94,41 +118,48 @@ def own() -> Iterator[Libvirt]:
         yield running
 
 
-def test_node_tuning(own: Libvirt) -> None:
-    with machines(own, "nodes", "inventories/vagrant.py") as nodes:
-        before = nodes.on("n1", "cat /proc/sys/net/core/somaxconn")
-        assert nodes.applied(*PREPARE) != []
-        assert nodes.applied(*PREPARE) == []
-        assert nodes.on("n1", READ).split() == ["32768", "86400"]
-        nodes.run("vagrant", "reload", "n1")
-        assert nodes.on("n1", READ).split() == ["32768", "86400"]
-        assert nodes.applied(*PREPARE) == []
-        gone = ("--data", 'sysctl={"state": "absent"}', "--data", "kube_proxy={}",
-                "--data", 'kernel_modules={"state": "absent"}')  # fmt: skip
-        assert nodes.applied(*gone, "deploys/sysctl.py", "deploys/kernel_modules.py") != []
-        assert nodes.on("n1", "cat /proc/sys/net/core/somaxconn") == before
-        assert (
-            nodes.on("n1", "ls /etc/sysctl.d /etc/modules-load.d | grep underlay", check=False)
-            == ""
-        )
+def tuned(nodes: Vagrant, name: str) -> bool:
+    """Whether the values of the deploys are live on a machine."""
+    return nodes.on(name, READ).split() == ["32768", "86400"]
 
 
-@pytest.mark.slow
-def test_star_wireguard(own: Libvirt) -> None:
-    deploy = "deploys/wireguard.py"
-    with machines(own, "star", "inventories/star.py") as star:
+def test_star_wireguard_and_node_tuning(own: Libvirt) -> None:
+    prepare, overlay = (NODES, *PREPARE), (STAR, "deploys/wireguard.py")
+    with machines(own, "star") as star:
+        before = star.on("hub", SOMAXCONN)
         nothing = star.on("w1", "sudo ping -c 1 -W 3 10.200.0.2", check=False)
         assert "0 received" in nothing
-        assert star.applied(deploy) != []
+        for words in (prepare, overlay):
+            assert star.applied(*words) != []
         assert "3 received" in star.on("w1", "sudo ping -c 3 -W 5 10.200.0.2")
-        assert star.applied(deploy) == []
+        assert all(tuned(star, name) for name in ("hub", "w1", "w2"))
+        for words in (prepare, overlay):
+            assert star.applied(*words) == []
+
         star.run("vagrant", "reload", "hub")
-        # a spoke begins a new session after 15 s without an answer from the one it had
-        assert " 0 received" not in star.on("w1", "sudo ping -c 30 -i 2 -W 5 10.200.0.2")
-        assert star.applied(deploy) == []
-        assert star.applied(deploy, star="absent") != []
-        # Vagrant itself has a word about the hub's addresses each time
+        assert tuned(star, "hub")
+        star.joined("w2", "10.200.0.100")
+        star.joined("w1", "10.200.0.2")
+        for words in (prepare, overlay):
+            assert star.applied(*words) == []
+
+        assert star.applied(*overlay, star="absent") != []
+        assert star.applied(NODES, *GONE) != []
         left = star.on("hub", "ip -o link; sudo ls /etc/underlay /etc/systemd/system", check=False)
         assert "LOOPBACK" in left
         assert "wg0" not in left
         assert "wireguard" not in left
+        assert star.on("hub", SOMAXCONN) == before
+        assert star.on("hub", FILES, check=False) == ""
+
+
+@pytest.mark.slow
+def test_plain_machines(own: Libvirt) -> None:
+    with machines(own, "nodes") as nodes:
+        assert nodes.applied(NODES, *PREPARE) != []
+        assert nodes.applied(NODES, *PREPARE) == []
+        nodes.run("vagrant", "reload", "n1")
+        assert tuned(nodes, "n1")
+        assert nodes.applied(NODES, *PREPARE) == []
+        assert nodes.applied(NODES, *GONE) != []
+        assert nodes.on("n1", FILES, check=False) == ""
