@@ -25,7 +25,7 @@ from underlay.operations import cluster_objects
 
 DAY = 86400.0
 #: The part of a run's calls between two at which the clock jumps: few of them, or more.
-SAMPLE = pytest.mark.parametrize("share", [0.4, pytest.param(0.1, marks=pytest.mark.slow)])
+SAMPLE = pytest.mark.parametrize("share", [0.4, pytest.param(0.03, marks=pytest.mark.slow)])
 JUMPS = pytest.mark.parametrize("by", [DAY, -DAY], ids=["forward", "back"])
 Make = Callable[[], Scene]
 

@@ -95,7 +95,7 @@ def _proxy(patch: Patch, clock: Clock, *, back: bool) -> Scene:
 def _reflectors(patch: Patch, clock: Clock, *, back: bool) -> Scene:
     world = Calico(4)
     # BIRD follows late
-    world.lag = 3
+    world.lag = 7
     scene = Scene(clock)
     patch.setattr(
         FakeConnector, "_lookup_response", lambda self, text: world.answer(self.host.name, text)
