@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
@@ -31,6 +32,18 @@ class Liveness(BaseStateCallback):
         if transport is not None:
             transport.set_keepalive(ASK)
             notice_silence(transport.sock)
+
+
+class LeftOut(BaseStateCallback):
+    """Tells of each host that is not reached what to do; the others go on without it."""
+
+    @staticmethod
+    def host_connect_error(state: State, host: Host, error: Exception) -> None:
+        """After pyinfra has said why."""
+        logger.error(
+            f"{host.name}: not reached and left out; start it or repair the way to it, then run"
+            " this again"
+        )
 
 
 class Reasons(BaseStateCallback):
@@ -63,3 +76,8 @@ def notice_silence(connection: Any) -> None:
 def watch(state: State) -> None:
     """Watch the connections that this run will make."""
     state.add_callback_handler(Liveness())  # type: ignore[no-untyped-call]
+
+
+def tell_left_out(state: State) -> None:
+    """Let a run say what to do about hosts that it does not reach."""
+    state.add_callback_handler(LeftOut())  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from pyinfra.context import config, ctx_state
 
 from underlay.errors import InventoryError, UnderlayError
 from underlay.features.fleet import fleet_of
-from underlay.liveness import watch
+from underlay.liveness import tell_left_out, watch
 from underlay.settings.placed import problems
 from underlay.settings.problem import refuse
 
@@ -38,6 +38,7 @@ def guard() -> None:
             raise SystemExit(int(error.exit_code)) from error
         begin(inventory, config, initial_limit=initial_limit)
         watch(state)
+        tell_left_out(state)
 
     state.init = checked
 

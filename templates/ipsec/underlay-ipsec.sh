@@ -9,6 +9,8 @@ action=$1 link=${2-}
 mkdir -p -m 0700 "$run"
 exec 9>"$run/lock"
 fail() { echo "$link: $*" >&2; exit 1; }
+# seconds since the start of this host: its date may be set while something is waited for
+clock() { read -r up _ < /proc/uptime; echo "${up%.*}"; }
 
 links() {
   for file in "$etc"/*.env; do
@@ -180,11 +182,11 @@ prove() {
 made() {
   . "$etc/$link.env"
   seconds=$1
-  end=$(($(date +%s) + seconds))
+  end=$(($(clock) + seconds))
   if [ "$CALLS" = 0 ]; then
     for child in $CHILDREN; do
       until installed "$child"; do
-        [ "$(date +%s)" -lt "$end" ] || { echo "failed $child waiting"; exit 1; }
+        [ "$(clock)" -lt "$end" ] || { echo "failed $child waiting"; exit 1; }
         sleep 1
       done
     done
@@ -194,24 +196,25 @@ made() {
     until installed "$child"; do
       log=$(swanctl --initiate --ike "$link" --child "$child" --timeout "$seconds" 2>&1) || {
         # a far side that is just reading its own files refuses for a moment
-        if [ "$(date +%s)" -lt "$((end - seconds + 6))" ]; then sleep 2; continue; fi
+        if [ "$(clock)" -lt "$((end - seconds + 6))" ]; then sleep 2; continue; fi
         echo "failed $child initiate"
         echo "$log" | tail -n 25
         exit 1
       }
-      [ "$(date +%s)" -lt "$end" ] || { echo "failed $child waiting"; exit 1; }
+      [ "$(clock)" -lt "$end" ] || { echo "failed $child waiting"; exit 1; }
     done
   done
   [ "$2" = fresh ] || return 0
   for child in $CHILDREN; do
     ! exchanged "$child" || continue
-    since=$(date +%s)
+    since=$(clock)
+    mark=$(journalctl -q -n 1 -o cat --show-cursor 2>/dev/null | sed -n 's/^-- cursor: //p')
     old=$(numbers "$child")
     swanctl --rekey --ike "$link" --child "$child" >/dev/null 2>&1 || :
     until numbers "$child" | grep -qvxF "$old"; do
-      if [ "$(date +%s)" -ge "$((since + 20))" ]; then
+      if [ "$(clock)" -ge "$((since + 20))" ]; then
         echo "failed $child renew"
-        journalctl -q -o cat -u strongswan --since "@$since" | tail -n 25
+        journalctl -q -o cat -u strongswan ${mark:+--after-cursor="$mark"} | tail -n 25
         exit 1
       fi
       sleep 0.5

@@ -105,11 +105,13 @@ without_endpoint() {
   return 0
 }
 
-# a session is renewed after two minutes; one that is older is in trouble
+# a session is renewed after two minutes; one that is older is in trouble, and of one that is of
+# the future, because the clock was set back, nothing is known
 silent() {
   last=$(wg show "$dev" latest-handshakes | while read -r peer time; do
     [ "$peer" != "$1" ] || echo "$time"; done)
-  [ $(($(date +%s) - ${last:-0})) -gt 135 ]
+  age=$(($(date +%s) - ${last:-0}))
+  [ $age -gt 135 ] || [ $age -lt 0 ]
 }
 
 address() {

@@ -11,12 +11,15 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
 from typing import Any
 
+import gevent
 import pyinfra
 from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all
 from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import State, StateStage
@@ -87,10 +90,11 @@ class Node:
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only while somebody sleeps. ahead: seconds that its date was set by."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.ahead = 0.0
 
     def monotonic(self) -> float:
         """Seconds so far."""
@@ -101,8 +105,19 @@ class Clock:
         self.now += seconds
 
     def time(self) -> float:
-        """The same, as a date."""
-        return self.now
+        """The date, which anybody may set."""
+        return 1.8e9 + self.now + self.ahead
+
+    def calendar(self) -> type[datetime]:
+        """The `datetime` of a module, by this clock."""
+        clock = self
+
+        class Dated(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Dated:
+                return cls.fromtimestamp(clock.time(), tz)
+
+        return Dated
 
 
 class World:
@@ -391,6 +406,19 @@ def _as_command_line() -> Iterator[None]:
         pyinfra.is_cli = False
 
 
+def _planned(state: State, deploy: Callable[[], object], *, at_once: bool) -> None:
+    def one(host: Host) -> None:
+        with ctx_config.use(state.config.copy()), ctx_host.use(host):
+            deploy()
+
+    if not at_once:
+        for host in state.inventory:
+            one(host)
+        return
+    running = [gevent.spawn(one, host) for host in state.inventory]
+    gevent.joinall(running, raise_error=True)
+
+
 @dataclass
 class Run:
     """What a run of a deploy ended with: failed hosts, and how many operations were run."""
@@ -409,10 +437,13 @@ def run_on(
     deploy: Callable[[], object],
     settings: dict[str, object],
     own: dict[str, dict[str, object]] | None = None,
+    *,
+    at_once: bool = False,
 ) -> Run:
     """The same on any hosts; settings: section -> its values, the same for all of them.
 
-    own: host -> what it has in place of that.
+    own: host -> what it has in place of that; at_once: plan all of them at the same time, as the
+    command line does, and not one after the other.
     """
     data = {**settings, "fake_delay": 0, "fake_delay_jitter": 0}
     hosts: list[tuple[str, dict[str, object]]] = [
@@ -427,9 +458,7 @@ def run_on(
         connect_all(state)
         state.set_stage(StateStage.Prepare)
         with _as_command_line():
-            for host in inventory:
-                with ctx_host.use(host):
-                    deploy()
+            _planned(state, deploy, at_once=at_once)
         state.set_stage(StateStage.Execute)
         # with no host left it raises, which is a failed run as any other
         with suppress(PyinfraError):

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.hosts import Hosts, hosts
+from bench.hosts import HUB, Hosts, hosts
 
 BIN = Path(sys.executable).parent
 
@@ -22,16 +23,23 @@ class Fleet:
     def __init__(self, found: Hosts, folder: Path) -> None:
         self.hosts = found
         self.folder = folder
+        self.section = "sysctl"
 
-    def declare(self, sysctl: dict[str, Any]) -> None:
-        """Write group_data/all.py."""
-        (self.folder / "group_data/all.py").write_text(f"sysctl = {sysctl!r}\n")
+    def declare(self, settings: dict[str, Any], section: str = "sysctl") -> None:
+        """Write group_data/all.py, for the deploy that is named like the section."""
+        self.section = section
+        (self.folder / "group_data/all.py").write_text(f"{section} = {settings!r}\n")
+
+    def command(self, *words: str) -> list[str]:
+        """`pyinfra -y inventory.py deploys/sysctl.py`, as a person types it."""
+        deploy = f"deploys/{self.section}.py"
+        call = [str(BIN / "pyinfra"), "-y", *words, "inventory.py", deploy]
+        return self.hosts.inside(*call)
 
     def apply(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """`pyinfra -y inventory.py deploys/sysctl.py`, as a person types it."""
-        command = [str(BIN / "pyinfra"), "-y", *words, "inventory.py", "deploys/sysctl.py"]
+        """Run the deploy."""
         return subprocess.run(
-            self.hosts.inside(*command), cwd=self.folder, capture_output=True, text=True,
+            self.command(*words), cwd=self.folder, capture_output=True, text=True,
             env={**os.environ, "PYINFRA_PROGRESS": "off"}, timeout=60,
         )  # fmt: skip
 
@@ -61,16 +69,15 @@ class Fleet:
         return found
 
 
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Three hosts with an sshd each."""
-    folder = tmp_path_factory.mktemp("netns")
+@contextmanager
+def managed(folder: Path, count: int, hub: str = HUB) -> Iterator[Fleet]:
+    """So many hosts with an sshd each, and a project of their own. hub: prefix of their names."""
     project = folder / "project"
     words = [str(BIN / "underlay"), "init", str(project)]
     subprocess.run(words, check=True, capture_output=True)
     for path in project.glob("group_data/*.py"):
         path.unlink()
-    with hosts(3, folder) as found:
+    with hosts(count, folder, hub=hub) as found:
         data = {
             "ssh_user": "root", "ssh_key": str(found.key),
             "ssh_known_hosts_file": str(found.known_hosts),
@@ -78,3 +85,10 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         listed = [(address, data) for address in found.addresses]
         (project / "inventory.py").write_text(f"workers = {listed!r}\n")
         yield Fleet(found, project)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Three hosts."""
+    with managed(tmp_path_factory.mktemp("netns"), 3) as found:
+        yield found

@@ -163,6 +163,16 @@ def test_a_port_that_a_program_has_is_only_connected_to(three: Fleet) -> None:
     assert findings(report) == []
 
 
+def test_a_slow_host_is_probed_as_the_others_are(three: Fleet) -> None:
+    """Two seconds before every command: no time of ours is over before it has answered."""
+    with three.hosts.program(1, "sh", 'sleep 2; exec /bin/sh "$@"'):
+        _, report = three.report()
+    assert [host["lost"] for host in report["hosts"]] == [None] * 3
+    passed = {c["id"]: c["findings"] for c in report["checks"] if c["status"] == "pass"}
+    assert passed["reach/ports"][0]["message"] == "18 probes over 6 pairs"
+    assert findings(report) == []
+
+
 def test_sampled_pairs_and_their_seed(three: Fleet) -> None:
     code, report = three.report("--sample", "1", "--seed", "7")
     again = three.report("--sample", "1", "--seed", "7")[1]

@@ -8,8 +8,6 @@ host 10     host 11     host 12     each a network namespace with an sshd of its
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 from tests.netns.conftest import Fleet
 
@@ -100,17 +98,3 @@ def test_a_refused_value_changes_nothing_and_fails(fleet: Fleet) -> None:
     assert done.returncode == 1
     assert "the kernel refused 'none'" in done.stdout + done.stderr
     assert fleet.live(*before) == before
-
-
-def test_a_host_that_is_down_ends_the_run_in_failure(fleet: Fleet) -> None:
-    fleet.declare({"values": {TIMEOUT: 20}})
-    up, down = fleet.hosts.addresses[0], fleet.hosts.addresses[2]
-    link = ["ip", "-n", fleet.hosts.netns(2), "link", "set", "eth0"]
-    subprocess.run([*link, "down"], check=True)
-    try:
-        done = fleet.apply()
-    finally:
-        subprocess.run([*link, "up"], check=True)
-    assert done.returncode != 0, done.stdout + done.stderr
-    assert down in done.stdout + done.stderr
-    assert fleet.remote(up, "cat /proc/sys/net/ipv4/tcp_fin_timeout") == "20\n"

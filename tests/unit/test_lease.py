@@ -128,6 +128,68 @@ def test_a_process_of_this_computer_that_ended_is_not_waited_for(clock: Clock) -
     assert clock.now == 0
 
 
+DAY = 86400.0
+JUMPS = pytest.mark.parametrize("by", [DAY, -DAY], ids=["forward", "back"])
+
+
+@JUMPS
+def test_a_clock_that_jumps_takes_no_lease_of_a_holder_that_renews(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, by: float
+) -> None:
+    """A holder that was silent for a moment, seen by a computer whose clock is set meanwhile."""
+    monkeypatch.setattr(lease, "datetime", clock.calendar())
+    server = Server("other/4")
+    asked = iter(range(1000))
+
+    def renew() -> None:
+        if next(asked) == 1:
+            clock.ahead += by
+        if clock.now > SECONDS - 5:
+            assert server.spec is not None
+            server.spec["renewTime"] = "1"
+
+    server.renew = renew
+    assert take(server)[1].startswith("other/4 is changing kube-proxy of this cluster right now")
+    assert (server.spec or {})["holderIdentity"] == "other/4"
+
+
+@JUMPS
+def test_a_clock_that_jumps_makes_a_silent_holder_no_older_and_no_younger(
+    clock: Clock, by: float
+) -> None:
+    server = Server("other/4")
+    asked = iter(range(1000))
+    server.renew = lambda: setattr(clock, "ahead", by if next(asked) else 0.0)
+    assert take(server)[1] == ""
+    assert SECONDS < clock.now < SECONDS + 5
+
+
+@JUMPS
+def test_a_clock_that_jumps_gives_nothing_of_ours_away(clock: Clock, by: float) -> None:
+    """A lease that was renewed in time is ours without a question, another is asked for."""
+    server = Server()
+    found, _ = take(server)
+    server.silent = True
+    clock.ahead += by
+    found.hold()
+    clock.sleep(SECONDS + 1)
+    with pytest.raises(ApiSilentError):
+        found.hold()
+
+
+@JUMPS
+def test_a_date_of_a_holder_whose_clock_jumps_is_a_sign_of_life(clock: Clock, by: float) -> None:
+    """What it writes is earlier or later than before; that it is another one counts."""
+    server = Server("other/4")
+
+    def renew() -> None:
+        assert server.spec is not None
+        server.spec["renewTime"] = str(1.8e9 + (by if clock.now > 10 else 0))
+
+    server.renew = renew
+    assert take(server)[1].startswith("other/4 is changing kube-proxy of this cluster right now")
+
+
 def test_an_api_that_refuses_is_an_error() -> None:
     server = Server()
 

@@ -294,6 +294,11 @@ CASES: Sequence[tuple[str, Sequence[Change], Sequence[tuple[Status, str]]]] = [
      [(FAIL, "b: x is missing"), (FAIL, "b: holds nothing of n2")]),
     ("cni/backup", [scene(now=NOW + timedelta(days=31))],
      [(WARN, "network-backup: 31 days old, the limit is 30")]),
+    ("cni/backup", [scene(now=NOW - timedelta(days=1))],
+     [(WARN, "network-backup: of 24 h after now, so its age is not known; set this computer's"
+       " clock, or take a new backup")]),
+    # two computers differ by as much
+    ("cni/backup", [scene(now=NOW - timedelta(minutes=30))], []),
     ("cni/backup", [facts(n, cni=(), flannel={}) for n in ("n0", "n1", "n2")],
      [(SKIPPED, "no node has a CNI's configuration yet")]),
     ("kube-proxy/one-mode", [facts("n1", proxy_mode="ipvs")],

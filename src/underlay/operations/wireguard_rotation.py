@@ -2,7 +2,9 @@
 
 The rule: each host decides by what it sees on the wire, whether or not anybody can still reach it
 to say so. A peer goes over when the new key has made a handshake, and forgets it otherwise; the
-member stays with it when one peer has gone over, because that one knows no other any more.
+member stays with it when one peer has gone over, because that one knows no other any more. The
+clock of a host may jump meanwhile: waits are counted in seconds since its start, and a handshake
+is new when its time is another one than before.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ def silent(interface: str, peers: Mapping[str, tuple[str, str]]) -> str:
         f"(ping -c 3 -i 0.5 -W 2 {address} >/dev/null 2>&1 && exit;"
         f" last=$(wg show {interface} latest-handshakes | while read -r key at;"
         f' do [ "$key" != {shlex.quote(public)} ] || echo $at; done);'
-        f" [ $(($(date +%s) - ${{last:-0}})) -lt 150 ] || echo {shlex.quote(name)}) &"
+        # one of the future tells of a clock that was set back, and nothing of the peer
+        " age=$(($(date +%s) - ${last:-0}));"
+        f" [ $age -ge 0 ] && [ $age -lt 150 ] || echo {shlex.quote(name)}) &"
         for name, (public, address) in peers.items()
     )
     return f"{asks}\nwait"
@@ -68,16 +72,18 @@ def take(interface: str, peers: Mapping[str, str]) -> str:
     return _job(
         interface,
         f"""sleep {DELAY}
-began=$(date +%s)
+began=$(clock)
+before=$(wg show {interface} latest-handshakes) second=$(date +%s)
+was() {{ printf '%s\\n' "$before" | while read -r a b; do [ "$a" != "$1" ] || echo "$b"; done; }}
 wg set {interface} private-key {key}.next
 while :; do
 {pings}
   wait
   all=1 some={"" if peers else "none"}
   for peer in {" ".join(map(shlex.quote, peers))}; do
-    if fresh "$peer" "$began"; then some=1; else all=0; fi
+    if fresh "$peer" "$(was "$peer")" "$second"; then some=1; else all=0; fi
   done
-  [ $(($(date +%s) - began)) -lt {PATIENCE} ] || all=1
+  [ $(($(clock) - began)) -lt {PATIENCE} ] || all=1
   [ $all = 1 ] || continue
   [ "$some" ] || break
   sync {key}.next; mv -f {key}.next {key}; done_with rotated; exit
@@ -98,13 +104,13 @@ def learn(interface: str, node: str, old: str, new: str, allowed_ips: Sequence[s
         f"""old={shlex.quote(old)} new={shlex.quote(new)}
 where=$(value endpoints "$old"); case $where in ''|'(none)') where= ;; esac
 alive=$(value persistent-keepalive "$old")
-began=$(date +%s)
+began=$(clock)
 set -- peer "$new" persistent-keepalive "${{alive:-off}}"
 [ -z "$where" ] || set -- "$@" endpoint "$where"
 [ ! -s {shared} ] || set -- "$@" preshared-key {shared}
 wg set {interface} "$@"
-while [ $(($(date +%s) - began)) -lt {READY} ]; do
-  if fresh "$new" "$began"; then
+while [ $(($(clock) - began)) -lt {READY} ]; do
+  if fresh "$new"; then
     wg set {interface} peer "$new" allowed-ips {networks}
     wg set {interface} peer "$old" remove
     sed "s|^PublicKey = $old\\$|PublicKey = $new|" {peers} > {peers}.new && sync {peers}.new
@@ -157,7 +163,12 @@ def _job(interface: str, body: str) -> str:
 exec 9>{RUN}/lock
 flock 9
 value() {{ wg show {interface} "$1" | while read -r a b; do [ "$a" != "$2" ] || echo "$b"; done; }}
-fresh() {{ [ "$(value latest-handshakes "$1")" -ge "$2" ]; }}
+clock() {{ read -r up rest < /proc/uptime; echo "${{up%.*}}"; }}
+# public key, time of its handshake before, second in which that was asked: it may be of both keys
+fresh() {{
+  at=$(value latest-handshakes "$1")
+  case $at in '' | 0) return 1 ;; "${{2:-}}") [ "$at" = "${{3:-}}" ] ;; esac
+}}
 done_with() {{ echo "$1" > {state}.new; mv -f {state}.new {state}; }}
 {body}"""
     return (

@@ -125,6 +125,8 @@ class _Run:
         self._reached = reached
         self._heard = heard
         self._say = say
+        # by what was this computer's time once: its clock may be set while a node is asked
+        self._ahead = time.time() - time.monotonic()
 
     def read(self, hosts: Mapping[str, Host], cluster: Cluster) -> None:
         """Everything that a node says of itself, and one of them of the way to the API server."""
@@ -155,9 +157,9 @@ class _Run:
             dns = assemble.dns_questions(hosts[each.name], facts)
             told = agent.message(found, each.name, run=run, wait=wait[each.name], dns=dns)
             command, program = agent.start(told, facts.tools)
-            sent = time.time()
+            sent = time.monotonic()
             lines = command_output(each, command, START, program)
-            heard.times = (sent, time.time())
+            heard.times = (self._ahead + sent, self._ahead + time.monotonic())
             heard.started = agent.started(lines)
 
         longest = PROBE + 0.004 * len(found.pairs) * max(1, len(found.uses))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from underlay.checks.model import Check, Finding, Phase, Severity, Status
 from underlay.features.preflight.changes import CNI, KUBE_PROXY
-from underlay.features.preflight.scene import Scene
+from underlay.features.preflight.scene import Backup, Scene
 from underlay.features.preflight.words import listed
 
 BEFORE = frozenset({Phase.PREFLIGHT})
+#: What two computers may differ by without a clock that is wrong.
+AHEAD = timedelta(hours=1)
 
 
 def _one_cni(scene: Scene) -> Iterator[Finding]:
@@ -55,10 +58,21 @@ def _backup(scene: Scene) -> Iterator[Finding]:
         yield Finding(Status.FAIL, f"{found.path}: holds nothing of {listed(missing)}", missing)
     if scene.cluster is not None and not scene.cluster.error and not found.objects:
         yield Finding(Status.FAIL, f"{found.path}: holds no object of the cluster")
-    limit = next(iter(scene)).preflight.backup_days
-    if now is not None and (now - found.taken).days >= limit:
-        days = (now - found.taken).days
-        yield Finding(Status.WARN, f"{found.path}: {days} days old, the limit is {limit}")
+    if now is not None:
+        yield from _age(found, now - found.taken, next(iter(scene)).preflight.backup_days)
+
+
+def _age(found: Backup, age: timedelta, limit: int) -> Iterator[Finding]:
+    """A backup of the future was taken, or is looked at, by a clock that was wrong."""
+    if age.days >= limit:
+        yield Finding(Status.WARN, f"{found.path}: {age.days} days old, the limit is {limit}")
+    elif age < -AHEAD:
+        hours = -age / timedelta(hours=1)
+        text = (
+            f"{found.path}: of {hours:.0f} h after now, so its age is not known; set this"
+            " computer's clock, or take a new backup"
+        )
+        yield Finding(Status.WARN, text)
 
 
 def _backup_applies(scene: Scene) -> str:
