@@ -14,6 +14,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+#: What an injected command does.
+DO = ":>$CANARY"
+
+#: One line per argument; what comes after `--` is no option, whatever it begins with.
+_LOGGED = 'd=; for a; do printf "%s%s\\n" "$d" "$a"; [ "$a" != -- ] || d="after -- "; done'
+
 _PATH = re.compile(
     r"(?<![\w./}-])/(?=(etc|proc|sys|var|run|usr|lib|tmp|opt|root|home|bin|sbin|boot|srv|dev/tcp"
     r"|dev/udp)\b)"
@@ -42,7 +48,7 @@ class Sandbox:
         self._bin.mkdir(parents=True)
         self.root.mkdir()
         for name in PROGRAMS:
-            self._program(name, f'for a; do printf "%s\\n" "$a"; done >> {self.log}; exit 0')
+            self._program(name, f"{_LOGGED} >> {self.log}; exit 0")
         for name, text in RUNNERS.items():
             self._program(name, text)
         for name in ("sh", "bash"):
