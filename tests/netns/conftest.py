@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,35 @@ class Fleet:
 
     def declare(self, sysctl: dict[str, Any]) -> None:
         """Write group_data/all.py."""
-        (self.folder / "group_data/all.py").write_text(f"sysctl = {sysctl!r}\n")
+        self.settings(sysctl=sysctl)
 
-    def apply(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def settings(self, **sections: Mapping[str, Any]) -> None:
+        """The same, of any sections."""
+        text = "".join(f"{name} = {found!r}\n" for name, found in sections.items())
+        (self.folder / "group_data/all.py").write_text(text)
+
+    def named(self, names: Sequence[str] = (), own: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Write inventory.py: names of the hosts, by default their addresses, and own data."""
+        login = {
+            "ssh_user": "root", "ssh_key": str(self.hosts.key),
+            "ssh_known_hosts_file": str(self.hosts.known_hosts),
+        }  # fmt: skip
+        rows = [
+            (name, {**login, "ssh_hostname": address, **more})
+            for name, address, more in zip(
+                names or self.hosts.addresses, self.hosts.addresses,
+                own or [{}] * len(self.hosts.addresses), strict=True,
+            )
+        ]  # fmt: skip
+        (self.folder / "inventory.py").write_text(f"workers = {rows!r}\n")
+
+    def apply(self, *words: str, deploy: str = "sysctl") -> subprocess.CompletedProcess[str]:
         """`pyinfra -y inventory.py deploys/sysctl.py`, as a person types it."""
-        command = [str(BIN / "pyinfra"), "-y", *words, "inventory.py", "deploys/sysctl.py"]
+        command = [str(BIN / "pyinfra"), "-y", *words, "inventory.py", f"deploys/{deploy}.py"]
+        return self.run(*command)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command in the project, where the hosts can be reached."""
         return subprocess.run(
             self.hosts.inside(*command), cwd=self.folder, capture_output=True, text=True,
             env={**os.environ, "PYINFRA_PROGRESS": "off"}, timeout=60,
@@ -71,10 +95,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     for path in project.glob("group_data/*.py"):
         path.unlink()
     with hosts(3, folder) as found:
-        data = {
-            "ssh_user": "root", "ssh_key": str(found.key),
-            "ssh_known_hosts_file": str(found.known_hosts),
-        }  # fmt: skip
-        listed = [(address, data) for address in found.addresses]
-        (project / "inventory.py").write_text(f"workers = {listed!r}\n")
-        yield Fleet(found, project)
+        made = Fleet(found, project)
+        made.named()
+        yield made
