@@ -153,7 +153,7 @@ def test_every_command_that_connects_says_so_on_a_terminal_and_nothing_in_a_pipe
     login = {"ssh_hostname": "127.0.0.1", "ssh_port": listener.port}
     project.write("inventory.py", f"control_plane = [('cp1', {login!r})]\n")
     group = {"cluster_id": "244.0.0.1", "reflectors": ["cp1"]}
-    reflectors = {"groups": {"all": group}}
+    reflectors = {"groups": {"all": group}, "allow_single": True}
     project.write("group_data/all.py", f"route_reflectors = {reflectors!r}\n")
     taken = {"taken": "2026-01-02T03:04:05+00:00", "hosts": ["cp1"], "files": {}}
     project.write("taken/manifest.json", json.dumps(taken))
