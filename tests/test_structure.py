@@ -159,3 +159,15 @@ def test_the_two_commands_stand_first_in_the_readme() -> None:
     for name in ("README.md", "README.zh-CN.md"):
         commands = re.findall(r"^make (\w+)", (ROOT / name).read_text(), re.MULTILINE)
         assert commands[:2] == ["demo", "test"], name
+
+
+@pytest.mark.parametrize("kind", ["py", "md", "sh", "yaml", "yml", "json"])
+def test_no_file_holds_both_sides_of_a_merge(kind: str) -> None:
+    folders = ("src", "deploys", "docs", "templates", "inventories", "group_data", "tests",
+               "molecule", "bench")  # fmt: skip
+    files = [
+        *ROOT.glob(f"*.{kind}"),
+        *(p for name in folders for p in (ROOT / name).rglob(f"*.{kind}")),
+    ]
+    mark = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    assert [_id(path) for path in files if mark.search(path.read_text())] == []

@@ -7,7 +7,7 @@ errors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,13 @@ from typing import Any
 from underlay.errors import InventoryError, UnreachableError
 from underlay.settings.placed import problems
 from underlay.settings.problem import refuse
+
+#: What is told of a work that lasts: step, done, of.
+Say = Callable[[str, int, int], None]
+
+
+def _nothing(step: str, done: int, of: int) -> None:
+    """Nobody is told."""
 
 
 def load(path: str, data: Mapping[str, object] | None = None) -> Any:
@@ -54,9 +61,11 @@ def chosen(inventory: Any, limit: Sequence[str]) -> list[Any]:
 
 
 @contextmanager
-def connected(inventory: Any, limit: Sequence[str] = ()) -> Iterator[list[Any]]:
+def connected(
+    inventory: Any, limit: Sequence[str] = (), say: Say = _nothing
+) -> Iterator[list[Any]]:
     """The chosen hosts, connected; UnreachableError names every host that cannot be reached."""
-    with reached(inventory, limit) as (hosts, lost):
+    with reached(inventory, limit, say) as (hosts, lost):
         if lost:
             names = ", ".join(lost)
             raise UnreachableError(f"{names}: not reachable; check address and key")
@@ -65,7 +74,7 @@ def connected(inventory: Any, limit: Sequence[str] = ()) -> Iterator[list[Any]]:
 
 @contextmanager
 def reached(
-    inventory: Any, limit: Sequence[str] = ()
+    inventory: Any, limit: Sequence[str] = (), say: Say = _nothing
 ) -> Iterator[tuple[list[Any], dict[str, str]]]:
     """The chosen hosts that could be connected, and why each of the others could not."""
     from pyinfra.api.config import Config
@@ -74,15 +83,17 @@ def reached(
     from pyinfra.api.state import State, StateStage
     from pyinfra.context import ctx_config, ctx_inventory, ctx_state
 
-    from underlay.liveness import watch, why_lost
+    from underlay.liveness import tell, watch, why_lost
 
     hosts = chosen(inventory, limit)
     config = Config()  # type: ignore[no-untyped-call]
     state = State()
     state.init(inventory, config, initial_limit=hosts)
     watch(state)
+    tell(state, lambda done: say("connecting", done, len(hosts)))
     reasons = why_lost(state)
     state.set_stage(StateStage.Connect)
+    say("connecting", 0, len(hosts))
     with ctx_state.use(state), ctx_config.use(config), ctx_inventory.use(inventory):
         # with nobody left it raises, which is what callers see from the second list
         with suppress(PyinfraError):

@@ -8,7 +8,7 @@ kernel ends it when the other side has acknowledged nothing for `SILENT` seconds
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -57,6 +57,28 @@ class Reasons(BaseStateCallback):
         """The first line of it."""
         lines = str(error).strip().splitlines()
         self.found[host.name] = lines[0] if lines else type(error).__name__
+
+
+class Count(BaseStateCallback):
+    """Tells of how many hosts it is known whether they could be connected."""
+
+    def __init__(self, say: Callable[[int], None]) -> None:
+        self._say = say
+        self._known = 0
+
+    def host_connect(self, state: State, host: Host) -> None:  # type: ignore[override]
+        """One more."""
+        self._known += 1
+        self._say(self._known)
+
+    def host_connect_error(self, state: State, host: Host, error: Exception) -> None:  # type: ignore[override]
+        """One more, too."""
+        self.host_connect(state, host)
+
+
+def tell(state: State, say: Callable[[int], None]) -> None:
+    """Call `say` with the number of hosts that are done with while the run connects."""
+    state.add_callback_handler(Count(say))  # type: ignore[no-untyped-call]
 
 
 def why_lost(state: State) -> Mapping[str, str]:

@@ -7,10 +7,11 @@ import threading
 
 
 class Listener:
-    """Accepts and closes at once; `count` says how often."""
+    """Accepts and closes, at once or after `silent_s` seconds; `count` says how often."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.silent_s = 0.0
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -22,7 +23,7 @@ class Listener:
             except OSError:
                 return
             self.count += 1
-            connection.close()
+            threading.Timer(self.silent_s, connection.close).start()
 
     def close(self) -> None:
         """Stop listening."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -11,11 +12,14 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 
+import gevent
 import pytest
 from tests.cli.conftest import Project
+from tests.cli.listener import Listener
 
-from underlay.cli.checking import Progress
+from underlay.cli.progress import Progress
 
 LONG = {"net.core.somaxconn": {"at_least": 32768}, "net.ipv4.tcp_rmem": "4096 131072 16777216"}
 
@@ -110,6 +114,72 @@ def test_progress_is_for_a_terminal(
     assert capsys.readouterr().err == (
         f"\rasking the cluster 1/3\r{'reading 1/3':<{len(over)}}\r{' ' * len('reading 1/3')}\r"
     )
+
+
+def test_a_step_that_lasts_is_shown_when_the_time_is_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Progress(time.monotonic() - 1.9) as told:
+        told("connecting", 0, 1)
+        told("reading", 0, 1)
+        assert capsys.readouterr().err == ""
+        gevent.sleep(0.3)
+        assert capsys.readouterr().err == "\rreading 0/1"
+    assert capsys.readouterr().err == f"\r{' ' * len('reading 0/1')}\r"
+    with Progress(time.monotonic() - 1.9) as told:
+        told("connecting", 0, 1)
+    gevent.sleep(0.3)
+    assert capsys.readouterr().err == ""
+
+
+#: Commands that connect to hosts and read them.
+READERS = (
+    ("preflight",), ("verify",), ("backup",), ("restore", "--dry", "--from", "taken"),
+    ("journal",), ("sysctl-report",), ("advise",), ("route-reflectors", "plan", "--live"),
+)  # fmt: skip
+
+
+def _reader(words: tuple[str, ...]) -> list[str]:
+    """Its command line for a host whose sshd says nothing for three seconds."""
+    place = 2 if words[0] == "route-reflectors" else 1
+    return [sys.executable, "-m", "underlay", *words[:place], "inventory.py", *words[place:]]
+
+
+def test_every_command_that_connects_says_so_on_a_terminal_and_nothing_in_a_pipe(
+    project: Project, listener: Listener
+) -> None:
+    listener.silent_s = 3.0
+    login = {"ssh_hostname": "127.0.0.1", "ssh_port": listener.port}
+    project.write("inventory.py", f"control_plane = [('cp1', {login!r})]\n")
+    group = {"cluster_id": "244.0.0.1", "reflectors": ["cp1"]}
+    reflectors = {"groups": {"all": group}, "allow_single": True}
+    project.write("group_data/all.py", f"route_reflectors = {reflectors!r}\n")
+    taken = {"taken": "2026-01-02T03:04:05+00:00", "hosts": ["cp1"], "files": {}}
+    project.write("taken/manifest.json", json.dumps(taken))
+    runs = []
+    for words in READERS:
+        ours, theirs = pty.openpty()
+        common = {"cwd": project.folder, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+        runs.append(
+            (
+                words, ours,
+                subprocess.Popen(_reader(words), stderr=theirs, **common),  # type: ignore[call-overload]
+                subprocess.Popen(_reader(words), stderr=subprocess.PIPE, **common),  # type: ignore[call-overload]
+            )
+        )  # fmt: skip
+        os.close(theirs)
+    for words, ours, shown, piped in runs:
+        found = b""
+        with suppress(OSError):
+            while part := os.read(ours, 65536):
+                found += part
+        os.close(ours)
+        shown.communicate(timeout=60)
+        _, said = piped.communicate(timeout=60)
+        assert b"connecting 0/1" in found, (words, found)
+        assert b"connecting" not in said, words
+        assert b"\r" not in said, words
 
 
 def test_a_terminal_gets_weight_and_a_pipe_gets_text(project: Project) -> None:

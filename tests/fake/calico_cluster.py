@@ -173,11 +173,29 @@ CANAL = [
     workload("Deployment", "calico-kube-controllers", "kube-system", "quay.io/calico/x:v3.32.1"),
 ]  # fmt: skip
 
+#: What upstream's calico-typha.yaml has beside calico.yaml.
+TYPHA = [
+    {
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"name": "calico-typha", "namespace": "kube-system"},
+        "spec": {"maxUnavailable": 1},
+    },
+    {
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "calico-typha", "namespace": "kube-system"},
+        "spec": {"ports": [{"port": 5473, "protocol": "TCP"}]},
+    },
+    workload("Deployment", "calico-typha", "kube-system", "quay.io/calico/typha:v3.32.1"),
+]  # fmt: skip
+
 MANIFEST = [
     {
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "calico-config", "namespace": "kube-system"},
-        "data": {"calico_backend": "bird", "veth_mtu": "0", "cni_network_config": "{}"},
+        "data": {
+            "calico_backend": "bird", "veth_mtu": "0", "cni_network_config": "{}",
+            "typha_service_name": "none",
+        },
     },
     {
         "apiVersion": "apps/v1", "kind": "DaemonSet",

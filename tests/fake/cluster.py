@@ -20,6 +20,15 @@ Object = dict[str, Any]
 Path = tuple[str, ...]
 
 
+#: Who wrote a field without applying it: an apply of the same manager does not take it away.
+UPDATED = " (Update)"
+OURS_UPDATED = f"underlay{UPDATED}"
+
+
+def _prefixed(path: Path) -> Path:
+    return tuple(f"f:{key}" for key in path)
+
+
 def leaves(found: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every field below an object with its path."""
     if isinstance(found, dict) and found:
@@ -66,7 +75,7 @@ class Cluster:
     def find(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         """One object with a status, as a controller would write it."""
         self.spend(f"get {kind.name} {name}")
-        found = copy.deepcopy(self.objects.get((kind.name, namespace or "", name)))
+        found = self._shown((kind.name, namespace or "", name))
         if found is not None and kind.name in ("DaemonSet", "Deployment"):
             ready = int(self.ready(found))
             found["status"] = {
@@ -88,7 +97,8 @@ class Cluster:
     ) -> list[Object]:
         """All objects of a kind."""
         self.spend(f"get {kind.plural}")
-        return [copy.deepcopy(o) for key, o in self.objects.items() if key[0] == kind.name]
+        return [found for key in self.objects if key[0] == kind.name
+                if (found := self._shown(key)) is not None]  # fmt: skip
 
     def request(self, method: str, path: str, **_: object) -> tuple[int, str]:
         """All objects of a kind as the server writes them; of one that has none, nothing."""
@@ -116,7 +126,7 @@ class Cluster:
         result = copy.deepcopy(self.objects.get(key, {}))
         wanted = dict(_owned(found))
         conflicts = [
-            (owners[path], "." + ".".join(path))
+            (owners[path].removesuffix(UPDATED), "." + ".".join(path))
             for path, value in wanted.items()
             if owners.get(path, manager) != manager and _at(result, path) != value
         ]
@@ -158,10 +168,14 @@ class Cluster:
         found = self.objects[kind.name, namespace or "", name]
         wanted = change.get("metadata", {}).get("resourceVersion")
         assert wanted in (None, found["metadata"].get("resourceVersion"))
+        owners = self.owners.setdefault((kind.name, namespace or "", name), {})
         for path, value in leaves(change):
             if value is None:
                 _remove(found, path)
+                owners.pop(path, None)
             else:
+                if _at(found, path) != value:
+                    owners[path] = OURS_UPDATED
                 _set(found, path, value)
         found["metadata"]["resourceVersion"] = str(len(self.calls))
         return copy.deepcopy(found)
@@ -185,6 +199,19 @@ class Cluster:
     def version(self) -> str:
         """Of the server."""
         return "v1.34.0"
+
+    def _shown(self, key: tuple[str, str, str]) -> Object | None:
+        """An object as it is read: with who wrote its fields."""
+        if key not in self.objects:
+            return None
+        found = copy.deepcopy(self.objects[key])
+        fields: dict[str, Object] = {}
+        for path, owner in self.owners.get(key, {}).items():
+            _set(fields.setdefault(owner.removesuffix(UPDATED), {}), _prefixed(path), {})
+        found["metadata"]["managedFields"] = [
+            {"manager": manager, "fieldsV1": paths} for manager, paths in fields.items()
+        ]
+        return found
 
     def _end(self, key: tuple[str, str, str]) -> None:
         """Gone; a namespace with all that is in it."""

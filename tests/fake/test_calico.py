@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.fake.calico_cluster import (
     MANIFEST,
     NAMES,
     OPERATOR,
+    TYPHA,
     Calico,
     workload,
 )
@@ -306,6 +309,108 @@ def test_an_installation_without_pods_yet_is_not_overrun_by_a_manifest(world: Ca
     with pytest.raises(ClusterError, match="an Installation is there: Calico's operator"):
         world.install({"install": "manifest"})
     assert world.cluster.writes == []
+
+
+# -- Typha of a plain manifest
+
+WITH_TYPHA = {"install": "manifest", "typha_from": 2}
+WITHOUT_TYPHA = {"install": "manifest", "typha_from": 3}
+GONE = [f"delete {kind} calico-typha" for kind in ("PodDisruptionBudget", "Deployment", "Service")]
+
+
+@pytest.fixture
+def served(world: Calico) -> Calico:
+    """Two nodes, and a Calico that has Typha because there are so many."""
+    served = copy.deepcopy(MANIFEST)
+    served[0]["data"]["typha_service_name"] = "calico-typha"
+    world.file("calico.yaml", MANIFEST)
+    world.file("calico-typha.yaml", [*served, *TYPHA])
+    kube_system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+    world.cluster.put(kube_system)
+    assert world.install(WITH_TYPHA).failed == set()
+    assert len(_typha(world)) == 3
+    world.cluster.calls.clear()
+    return world
+
+
+def _typha(world: Calico) -> list[str]:
+    return [kind for kind, _, name in world.cluster.objects if name == "calico-typha"]
+
+
+def _asked_for(world: Calico) -> str:
+    """The Typha that calico-node is configured to use."""
+    found = world.cluster.objects["ConfigMap", "kube-system", "calico-config"]
+    return str(found["data"]["typha_service_name"])
+
+
+def test_typha_goes_when_calico_node_has_run_without_it(
+    served: Calico, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.INFO, "pyinfra")
+    began = served.clock.now
+    seen: list[tuple[str, float]] = []
+
+    def note(call: str) -> bool:
+        seen.append((call, served.clock.now - began))
+        return False
+
+    served.cluster.refuse = note
+    assert served.install(WITHOUT_TYPHA).failed == set()
+    assert served.cluster.writes == ["apply ConfigMap calico-config", *GONE]
+    assert min(at for call, at in seen if call in GONE) >= 70
+    assert _typha(served) == []
+    assert "when all else runs, remove Deployment kube-system/calico-typha" in caplog.text
+    (objects,) = [
+        [item["metadata"]["name"] for item in json.loads(path.read_text())["items"]]
+        for path in tmp_path.glob("network-backup-calico-*Z*/objects.json")
+        if "typha" in path.read_text()
+    ]
+    assert objects == ["calico-config", *["calico-typha"] * 3]
+    assert served.install(WITHOUT_TYPHA).operations == 0
+
+
+def test_typha_stays_when_calico_node_does_not_run_without_it(served: Calico) -> None:
+    served.cluster.ready = lambda found: _asked_for(served) != "none"
+    assert served.install(WITHOUT_TYPHA).failed == set(NAMES)
+    assert (_asked_for(served), len(_typha(served))) == ("calico-typha", 3)
+
+
+def test_typha_that_cannot_be_removed_takes_nothing_back_and_the_next_run_ends_it(
+    served: Calico, caplog: pytest.LogCaptureFixture
+) -> None:
+    served.cluster.refuse = lambda call: call == GONE[1]
+    assert served.install(WITHOUT_TYPHA).failed == set(NAMES)
+    assert "not everything could be removed: Kubernetes API: refused" in caplog.text
+    assert (_asked_for(served), sorted(_typha(served))) == ("none", ["Deployment", "Service"])
+    served.cluster.refuse = lambda call: False
+    served.cluster.calls.clear()
+    assert served.install(WITHOUT_TYPHA).failed == set()
+    assert served.cluster.writes == GONE[1:]
+
+
+def test_typha_stays_while_nobody_waits_for_the_pods(
+    served: Calico, caplog: pytest.LogCaptureFixture
+) -> None:
+    served.cluster.ready = lambda found: False
+    assert served.install({**WITHOUT_TYPHA, "wait_s": 0}).failed == set()
+    assert (_asked_for(served), len(_typha(served))) == ("none", 3)
+    assert "nobody waits (wait_s is 0); run it again when its pods run" in caplog.text
+    served.cluster.ready = lambda found: True
+    assert served.install({**WITHOUT_TYPHA, "wait_s": 0}).failed == set()
+    assert _typha(served) == []
+
+
+def test_a_typha_of_somebody_else_is_told_and_left(
+    served: Calico, caplog: pytest.LogCaptureFixture
+) -> None:
+    for key, owners in served.cluster.owners.items():
+        if key[2] == "calico-typha":
+            owners.update(dict.fromkeys(owners, "helm"))
+    assert served.install(WITHOUT_TYPHA).failed == set()
+    assert len(_typha(served)) == 3
+    assert "Service kube-system/calico-typha of helm is not used any more" in caplog.text
+    assert served.install({**WITHOUT_TYPHA, "take_over": ["helm"]}).failed == set()
+    assert _typha(served) == []
 
 
 # -- canal

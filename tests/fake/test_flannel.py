@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -260,6 +261,56 @@ def test_an_annotation_that_nobody_names_and_an_address_that_nobody_has(world: F
     data: dict[str, object] = {"flannel": {"by_node_address": True}}
     assert run_on(list(NAMES), deploy.install, data, own).failed == set(NAMES)
     assert world.cluster.writes == []
+
+
+OVERWRITE = "flannel.alpha.coreos.com/public-ip-overwrite"
+
+
+def _annotations(world: Flannel, name: str) -> dict[str, str]:
+    found = world.cluster.objects["Node", "", name]["metadata"].get("annotations") or {}
+    return dict(found)
+
+
+def test_an_address_that_leaves_the_inventory_leaves_the_node(
+    world: Flannel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pyinfra")
+    other = {"@fake/cp1": "203.0.113.9"}
+    assert install({"public_ips": {"@fake/w1": "203.0.113.7", **other}}).failed == set()
+    world.cluster.objects["Node", "", "@fake/w1"]["metadata"]["annotations"]["of"] = "another"
+    world.cluster.calls.clear()
+    caplog.clear()
+    assert install({"public_ips": other}).failed == set()
+    assert world.cluster.writes == ["apply Node @fake/w1", "merge Node @fake/w1"]
+    assert f"-    {OVERWRITE}: 203.0.113.7" in caplog.text
+    assert _annotations(world, "@fake/w1") == {"of": "another"}
+    assert _annotations(world, "@fake/cp1") == {OVERWRITE: "203.0.113.9"}
+    assert install({"public_ips": other}).operations == 0
+
+
+def test_an_address_that_a_rollback_wrote_is_ours_and_one_that_went_comes_back(
+    world: Flannel,
+) -> None:
+    assert install({"public_ips": {"@fake/w1": "203.0.113.7"}}).failed == set()
+    for section in ({"public_ips": {"@fake/w1": "203.0.113.8"}}, {}):
+        world.cluster.ready = lambda found: False
+        assert install(section, mtu=1400).failed == set(NAMES)
+        assert _annotations(world, "@fake/w1") == {OVERWRITE: "203.0.113.7"}
+    world.cluster.ready = lambda found: True
+    assert install().failed == set()
+    assert _annotations(world, "@fake/w1") == {}
+
+
+def test_an_annotation_of_somebody_else_stays_unless_it_is_taken_over(world: Flannel) -> None:
+    assert install({"public_ips": {"@fake/w1": "203.0.113.7"}}).failed == set()
+    owners = world.cluster.owners["Node", "", "@fake/w1"]
+    owners["metadata", "annotations", OVERWRITE] = "kubectl-annotate"
+    before = world.cluster.state()
+    with pytest.raises(ClusterError, match="does not name and 'kubectl-annotate' wrote; name it"):
+        install()
+    assert world.cluster.state() == before
+    assert install({"take_over": ["kubectl-annotate"]}).failed == set()
+    assert _annotations(world, "@fake/w1") == {}
 
 
 def test_a_node_without_a_block_is_refused(world: Flannel) -> None:

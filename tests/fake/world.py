@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -437,19 +437,21 @@ def run_on(
     deploy: Callable[[], object],
     settings: dict[str, object],
     own: dict[str, dict[str, object]] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
     *,
     at_once: bool = False,
 ) -> Run:
     """The same on any hosts; settings: section -> its values, the same for all of them.
 
-    own: host -> what it has in place of that; at_once: plan all of them at the same time, as the
-    command line does, and not one after the other.
+    own: host -> what it has in place of that; groups: name -> hosts; at_once: plan all of them at
+    the same time, as the command line does, and not one after the other.
     """
     data = {**settings, "fake_delay": 0, "fake_delay_jitter": 0}
     hosts: list[tuple[str, dict[str, object]]] = [
         (name, (own or {}).get(name, {})) for name in names
     ]
-    inventory = Inventory((hosts, data))  # type: ignore[no-untyped-call]
+    members: dict[str, Any] = {name: (list(found), {}) for name, found in (groups or {}).items()}
+    inventory = Inventory((hosts, data), **members)  # type: ignore[no-untyped-call]
     state = State()
     config = Config()  # type: ignore[no-untyped-call]
     state.init(inventory, config)

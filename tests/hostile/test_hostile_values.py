@@ -7,6 +7,7 @@ simulated hosts, and every command that a host is given is checked by `sh -n` an
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,45 +20,31 @@ from tests.fake.test_wireguard import OVERLAY
 from tests.fake.test_wireguard import World as Overlays
 from tests.fake.world import World, run_on
 from tests.hostile.hosts import Heard, deploys_of
-from tests.hostile.sandbox import Sandbox
-from tests.hostile.scenes import SCENES, Scene, Stage
-from tests.hostile.walk import BENIGN, accepted, places
+from tests.hostile.sandbox import DO, Sandbox
+from tests.hostile.scenes import SCENES, Scene, Stage, scene_of, scenes_of
+from tests.hostile.walk import bad, hostile, places
 
 from underlay.errors import UnderlayError
-from underlay.features import all_sections
+from underlay.facts.script import MARK
+from underlay.features import FEATURES, all_sections
 from underlay.features.calico import manifests
 from underlay.settings import Section
 from underlay.settings.read import read_section
 
-DO = ":>$CANARY"
-BAD = (
-    f"$({DO})", f"`{DO}`", f"';{DO};'", f'";{DO};"', f"\n{DO}\n", f"a;{DO}", f"a|{DO}",
-    f"a&&{DO}#", f"\\';{DO};'", f"${{x:-$({DO})}}", "--hostile", "-Zq", "../../etc/passwd", "%s%n",
-    "\u00e9\U0001f600\u202e", "x" * 10_000, "a\0b", "{{ 7 * 7 }}", "*", "~root", "a b", "", "EOF",
-)  # fmt: skip
-#: What a validator that looks at only one end or one line would let through.
-ENDS = ("\n", f"$({DO})", f"\n{DO}", f";{DO}")
+BAD = bad(DO)
 
 
-#: What differs from run to run with one and the same section: moments and random names.
-_OF_THE_RUN = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{8,}\b")
-#: Section -> settings whose hostile values are let through and stand in a command as they are.
-CARRIED: dict[str, set[str]] = {"sysctl": {"values.kernel.core_pattern"}}
+#: What differs from run to run with one and the same section: moments, random names, and the plan
+#: of probes, which is compressed and has no letter that a shell knows.
+_OF_THE_RUN = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{8,}\b|\beN[\w+/]{40,}=*")
+#: Scene -> settings whose hostile values are let through and stand in a command as they are.
+CARRIED: dict[str, set[str]] = {
+    "sysctl": {"values.kernel.core_pattern"},
+    "cluster": {"admin_conf"},
+    "cluster, with Calico": {"admin_conf"},
+}
 
 Make = Callable[[int], World]
-
-
-def hostile(section: type[Section], base: dict[str, Any]) -> list[tuple[str, str, Any]]:
-    """(path, value, section) of every hostile value that the section alone lets through."""
-    found: dict[tuple[str, str], Any] = {}
-    for place in places(section, base):
-        fits = [word for word in BENIGN if isinstance(word, str)]
-        fits = [word for word in fits if accepted(section, place.fill(word))]
-        for value in (*BAD, *(f"{word}{end}" for word in fits for end in ENDS)):
-            raw = place.fill(value)
-            if accepted(section, raw):
-                found.setdefault((place.path, value), raw)
-    return [(path, value, raw) for (path, value), raw in found.items()]
 
 
 def _told(section: type[Section], base: dict[str, Any]) -> None:
@@ -72,18 +59,45 @@ def _told(section: type[Section], base: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("section", all_sections(), ids=lambda section: section.KEY)
 def test_a_refusal_stays_one_line(section: type[Section]) -> None:
-    _told(section, dict(_scene(section).base))
+    for name in scenes_of(section):
+        _told(section, dict(scene_of(name).base))
 
 
-def _scene(section: type[Section]) -> Scene:
-    return SCENES.get(section.KEY, Scene())
+#: Every section in each of its scenes.
+WALKS = [(section, name) for section in all_sections() for name in scenes_of(section)]
 
 
-@pytest.mark.parametrize("section", all_sections(), ids=lambda section: section.KEY)
+def test_every_scene_and_every_deploy_of_a_feature_is_walked() -> None:
+    assert {name for _, name in WALKS} >= set(SCENES)
+    for feature in FEATURES:
+        walked = {
+            deploy
+            for section in feature.sections
+            for name in scenes_of(section)
+            for deploy in scene_of(name).deploys or feature.deploys
+        }
+        assert walked == set(feature.deploys)
+    # every section of another feature's is read by it, too
+    shared = [name for _, name in WALKS if name.partition(",")[0] == "cluster"]
+    asking = {deploy for name in shared for deploy in scene_of(name).deploys}
+    assert asking >= {name for name in deploys_of(_section("cluster")) if _asks_the_api(name)}
+
+
+def _asks_the_api(deploy: str) -> bool:
+    module = inspect.getmodule(deploys_of(_section("cluster"))[deploy].__wrapped__)  # type: ignore[attr-defined]
+    return "api_of(" in inspect.getsource(module)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("section", "name"), WALKS, ids=[name for _, name in WALKS])
 def test_nothing_is_run(
-    section: type[Section], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_world: Make
+    section: type[Section],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_world: Make,
 ) -> None:
-    scene, walk = _scene(section), Walk(section, Sandbox(tmp_path / "sandbox"))
+    scene = scene_of(name)
+    walk = Walk(section, scene, Sandbox(tmp_path / "sandbox"))
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -91,17 +105,20 @@ def test_nothing_is_run(
     stage = Stage(monkeypatch, make_world, work)
     walk.step(scene, stage, "", "", dict(scene.base))
     told = ", ".join(f"{name} {len(found)}" for name, found in walk.commands.items())
-    unreached = {name for name, found in walk.commands.items() if not found}
-    assert unreached == scene.silent, f"no command, so nothing would be shown: {told}"
-    let_through = hostile(section, dict(scene.base))
+    for deploy, found in walk.commands.items():
+        wanted = scene.reaches.get(deploy, "")
+        assert any(MARK not in command and wanted in command for command in found), (
+            f"{deploy} only reads, so nothing would be shown: {told}"
+        )
+    let_through = hostile(section, scene.base, DO)
     for path, value, raw in let_through:
         walk.step(scene, stage, path, value, raw)
     if let_through:
         options = {value for value in BAD if value.startswith("-")} & walk.sandbox.arguments()
         assert not options, "a value became an option of a program"
     seen = {path for path, text in walk.carried if path}
-    print(f"{section.KEY}: {len(let_through)} values let through; {told}; carried: {sorted(seen)}")
-    assert seen >= CARRIED.get(section.KEY, set()), "these settings reach a shell, and did not here"
+    print(f"{name}: {len(let_through)} values let through; {told}; carried: {sorted(seen)}")
+    assert seen >= CARRIED.get(name, set()), "these settings reach a shell, and did not here"
 
 
 def _no_network(url: str) -> bytes:
@@ -114,13 +131,13 @@ class Walk:
     commands: deploy -> what it gave hosts; carried: (path of a setting, command that holds it).
     """
 
-    def __init__(self, section: type[Section], sandbox: Sandbox) -> None:
+    def __init__(self, section: type[Section], scene: Scene, sandbox: Sandbox) -> None:
         self.section = section
         self.sandbox = sandbox
         self.deploys = {
             name: found
             for name, found in deploys_of(section).items()
-            if name in _scene(section).deploys or not _scene(section).deploys
+            if name in scene.deploys or not scene.deploys
         }
         self.commands: dict[str, set[str]] = {name: set() for name in self.deploys}
         self.carried: set[tuple[str, str]] = set()
@@ -141,6 +158,7 @@ class Walk:
                     deploy,
                     {**scene.others, self.section.KEY: raw},
                     {host: dict(found) for host, found in scene.own.items()},
+                    scene.groups,
                 )
             self.commands[name].update(heard.commands)
             commands.update(heard.commands)

@@ -19,7 +19,7 @@ from underlay.settings.read import read_section
 #: Values that nobody means harm by; one of them fits most settings.
 BENIGN: tuple[Any, ...] = (
     "n1", "10.200.0.7", "10.200.0.0/24", "192.0.2.1:51820", "30s", "kubernetes", "auto", 64512, 1,
-    True,
+    True, "/etc/n1",
 )  # fmt: skip
 Fill = Callable[[Any], Any]
 
@@ -42,6 +42,31 @@ def places(section: type[Section], base: Mapping[str, Any]) -> list[Place]:
         for path, fill in _model(section, dict(base), rich):
             found.append(Place(path, fill))
     return found
+
+
+def bad(do: str) -> tuple[str, ...]:
+    """Values that would do it, become options or files, or break a line, anywhere unquoted."""
+    return (
+        f"$({do})", f"`{do}`", f"';{do};'", f'";{do};"', f"\n{do}\n", f"a;{do}", f"a|{do}",
+        f"a&&{do}#", f"\\';{do};'", f"${{x:-$({do})}}", "--hostile", "-Zq", "../../etc/passwd",
+        "%s%n", "\u00e9\U0001f600\u202e", "x" * 10_000, "a\0b", "{{ 7 * 7 }}", "*", "~root", "a b",
+        "", "EOF",
+    )  # fmt: skip
+
+
+def hostile(section: type[Section], base: Mapping[str, Any], do: str) -> list[tuple[str, str, Any]]:
+    """(path, value, section) of every hostile value that the section alone lets through."""
+    # at the ends: what a validator that looks at only one end or one line would let through
+    ends = ("\n", f"$({do})", f"\n{do}", f";{do}")
+    found: dict[tuple[str, str], Any] = {}
+    for place in places(section, base):
+        fits = [word for word in BENIGN if isinstance(word, str)]
+        fits = [word for word in fits if accepted(section, place.fill(word))]
+        for value in (*bad(do), *(f"{word}{end}" for word in fits for end in ends)):
+            raw = place.fill(value)
+            if accepted(section, raw):
+                found.setdefault((place.path, value), raw)
+    return [(path, value, raw) for (path, value), raw in found.items()]
 
 
 def accepted(section: type[Section], raw: Any) -> bool:

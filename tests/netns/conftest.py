@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,21 +25,47 @@ class Fleet:
         self.folder = folder
         self.section = "sysctl"
 
-    def declare(self, settings: dict[str, Any], section: str = "sysctl") -> None:
+    def declare(self, settings: Mapping[str, Any], section: str = "sysctl") -> None:
         """Write group_data/all.py, for the deploy that is named like the section."""
         self.section = section
-        (self.folder / "group_data/all.py").write_text(f"{section} = {settings!r}\n")
+        self.settings(**{section: settings})
 
-    def command(self, *words: str) -> list[str]:
+    def settings(self, **sections: Mapping[str, Any]) -> None:
+        """The same, of any sections."""
+        text = "".join(f"{name} = {found!r}\n" for name, found in sections.items())
+        (self.folder / "group_data/all.py").write_text(text)
+
+    def named(self, names: Sequence[str] = (), own: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Write inventory.py: names of the hosts, by default their addresses, and own data."""
+        login = {
+            "ssh_user": "root", "ssh_key": str(self.hosts.key),
+            "ssh_known_hosts_file": str(self.hosts.known_hosts),
+        }  # fmt: skip
+        rows = [
+            (name, {**login, "ssh_hostname": address, **more})
+            for name, address, more in zip(
+                names or self.hosts.addresses, self.hosts.addresses,
+                own or [{}] * len(self.hosts.addresses), strict=True,
+            )
+        ]  # fmt: skip
+        (self.folder / "inventory.py").write_text(f"workers = {rows!r}\n")
+
+    def command(self, *words: str, deploy: str = "") -> list[str]:
         """`pyinfra -y inventory.py deploys/sysctl.py`, as a person types it."""
-        deploy = f"deploys/{self.section}.py"
-        call = [str(BIN / "pyinfra"), "-y", *words, "inventory.py", deploy]
-        return self.hosts.inside(*call)
+        path = f"deploys/{deploy or self.section}.py"
+        return self.hosts.inside(str(BIN / "pyinfra"), "-y", *words, "inventory.py", path)
 
-    def apply(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run the deploy."""
+    def apply(self, *words: str, deploy: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a deploy, by default the one of the section that was declared last."""
+        return self._run(self.command(*words, deploy=deploy))
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command in the project, where the hosts can be reached."""
+        return self._run(self.hosts.inside(*command))
+
+    def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*words), cwd=self.folder, capture_output=True, text=True,
+            command, cwd=self.folder, capture_output=True, text=True,
             env={**os.environ, "PYINFRA_PROGRESS": "off"}, timeout=60,
         )  # fmt: skip
 
@@ -78,13 +104,9 @@ def managed(folder: Path, count: int, hub: str = HUB) -> Iterator[Fleet]:
     for path in project.glob("group_data/*.py"):
         path.unlink()
     with hosts(count, folder, hub=hub) as found:
-        data = {
-            "ssh_user": "root", "ssh_key": str(found.key),
-            "ssh_known_hosts_file": str(found.known_hosts),
-        }  # fmt: skip
-        listed = [(address, data) for address in found.addresses]
-        (project / "inventory.py").write_text(f"workers = {listed!r}\n")
-        yield Fleet(found, project)
+        made = Fleet(found, project)
+        made.named()
+        yield made
 
 
 @pytest.fixture(scope="module")

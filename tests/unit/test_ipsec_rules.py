@@ -262,6 +262,18 @@ def test_an_end_has_one_gateway_and_two_pairs_share_the_load() -> None:
     assert _problems(pairs) == []
 
 
+def test_problems_stand_in_the_order_of_the_inventory() -> None:
+    nodes = [f"n{number}" for number in (7, 1, 5, 2, 8, 3, 6, 4)]
+    section = copy.deepcopy(GOOD)
+    for end in section["links"]["a-b"]["ends"].values():
+        end |= {"nodes": nodes, "inside": "10.10.0.1"}
+    raw = [RawHost(name, (), {"ipsec": section}, {}) for name in (*HOSTS, *nodes)]
+    fleet, _ = read_fleet(raw, [IPsec, Network])
+    told = [str(problem) for rule in RULES for problem in rule(fleet)]
+    both = [text.split(": ")[2] for text in told if text.startswith("a-gw: ")]
+    assert both == [f"{node} is on both sides; leave it out of one" for node in nodes]
+
+
 def test_the_proposals_of_the_guide_are_taken() -> None:
     assert _problems(lambda s, k: k.update(proposals=["aes256-sha2_256-modp2048"])) == []
     assert _problems(lambda s, k: k.update(esp_proposals=["aes256-sha256-modp2048"])) == []

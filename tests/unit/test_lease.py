@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fake.world import Clock
 
-from underlay.cluster import lease
+from underlay.cluster import holder, lease
 from underlay.cluster.lease import SECONDS, Lease
 from underlay.errors import ApiSilentError, ClusterError, LeaseLostError
 
@@ -121,10 +125,23 @@ def test_a_silent_holder_is_waited_for_and_told(clock: Clock) -> None:
     assert clock.now > SECONDS
 
 
-def test_a_process_of_this_computer_that_ended_is_not_waited_for(clock: Clock) -> None:
-    # no process has this number: the kernel's limit is 4194304
-    server = Server(f"{socket.gethostname()}/4999999")
-    assert take(server)[1] == ""
+#: No process has this number: the kernel's limit is 4194304.
+NOBODY = 4999999
+
+
+def _holder(**other: object) -> str:
+    """This process as a holder, in some of it another one."""
+    short, *rest = holder.myself().split()
+    found = dict(part.split("=") for part in rest) | {"pid": short.partition("/")[2]}
+    found |= {key: str(value) for key, value in other.items()}
+    place = f"boot={found['boot']} pidns={found['pidns']} start={found['start']}"
+    return f"{short.partition('/')[0]}/{found['pid']} {place}"
+
+
+def test_a_process_that_is_seen_to_have_ended_is_not_waited_for(clock: Clock) -> None:
+    assert take(Server(_holder(pid=NOBODY)))[1] == ""
+    # its number is another process's by now
+    assert take(Server(_holder(start=1)))[1] == ""
     assert clock.now == 0
 
 
@@ -188,6 +205,61 @@ def test_a_date_of_a_holder_whose_clock_jumps_is_a_sign_of_life(clock: Clock, by
 
     server.renew = renew
     assert take(server)[1].startswith("other/4 is changing kube-proxy of this cluster right now")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"pid": 1, "start": 0},
+        {"pid": NOBODY, "pidns": 1},
+        {"pid": NOBODY, "boot": "another"},
+        {"start": 1, "pidns": 1},
+    ],
+)
+def test_a_process_that_runs_or_would_not_be_seen_is_waited_for(
+    clock: Clock, other: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if other.get("pid") == 1:
+        # as with hidepid, where only its number is known to be taken
+        monkeypatch.setattr(holder, "_started", lambda pid: "")
+    assert take(Server(_holder(**other)))[1] == ""
+    assert clock.now > SECONDS
+
+
+def test_the_form_of_before_is_waited_for(clock: Clock) -> None:
+    told: list[str] = []
+    old = f"{socket.gethostname()}/{NOBODY}"
+    assert take(Server(old), told)[1] == ""
+    assert told == [f"{old} has changed kube-proxy here; waiting for its end"]
+    assert clock.now > SECONDS
+
+
+def test_a_child_is_seen_to_run_and_to_end() -> None:
+    code = "from underlay.cluster.holder import myself; print(myself(), flush=True); input()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    known = child.stdout.readline().rstrip()
+    assert known.startswith(f"{socket.gethostname()}/{child.pid} boot=")
+    assert not holder.has_ended(known)
+    child.communicate("\n")
+    assert holder.has_ended(known)
+
+
+def test_a_message_names_computer_and_number_and_the_rest_only_to_tell_two_apart() -> None:
+    assert holder.called(_holder(pid=NOBODY)) == f"{socket.gethostname()}/{NOBODY}"
+    assert holder.called("other/4") == "other/4"
+    twin = _holder(pidns=1)
+    assert holder.called(twin) == twin
+
+
+def test_a_proc_of_another_namespace_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = _holder(pid=NOBODY)
+    monkeypatch.setattr(Path, "readlink", lambda path: Path("1"))
+    assert holder.myself() == f"{socket.gethostname()}/{os.getpid()}"
+    assert not holder.has_ended(gone)
 
 
 def test_an_api_that_refuses_is_an_error() -> None:

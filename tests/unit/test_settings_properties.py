@@ -1,4 +1,8 @@
-"""Whatever stands in an inventory, reading it ends in typed settings or in problems, never else."""
+"""Whatever stands in an inventory, reading it ends in typed settings or in problems, never else.
+
+Sections and settings are found from the code. A value is tried in surroundings that are valid, so
+that it is what decides: bare ones, and those of the scenes in tests/hostile.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.hostile.walk import Place, places
+from tests.hostile.scenes import scene_of, scenes_of
+from tests.hostile.walk import Place, accepted, bad, places
 
-from underlay.features import all_sections
-from underlay.settings import Section
-from underlay.settings.read import read_section
+from underlay.features import all_rules, all_sections
+from underlay.settings import RawHost, Section
+from underlay.settings.models import parts
+from underlay.settings.read import read_fleet, read_section
 
 PLAIN = (
     st.none()
@@ -43,11 +49,56 @@ def _holds(section: type[Section], raw: Any) -> None:
         assert again == found, "what was read is what it says"
 
 
+def _places(section: type[Section]) -> list[Place]:
+    bases = [{}, *(dict(scene_of(name).base) for name in scenes_of(section))]
+    return [place for base in bases for place in places(section, base)]
+
+
+@pytest.mark.parametrize("section", all_sections(), ids=lambda section: section.KEY)
+def test_every_setting_is_a_place(section: type[Section]) -> None:
+    """As the reference of settings finds them, which goes another way through the models."""
+    models = {"": section, **{f"{path}.": model for path, model in parts(section).items()}}
+    settings = {f"{path}{name}" for path, model in models.items() for name in model.model_fields}
+    # where there is no entry the walk makes one of this name
+    found = {place.path.replace(".n1", ".NAME") for place in places(section, {})}
+    missing = {
+        name
+        for name in settings
+        if not any(path == name or path.startswith((f"{name}.", f"{name}[]")) for path in found)
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("section", all_sections(), ids=lambda section: section.KEY)
+def test_the_surroundings_are_valid(section: type[Section]) -> None:
+    """In others, everything would be refused for something else."""
+    for name in scenes_of(section):
+        assert accepted(section, dict(scene_of(name).base)), name
+
+
+@pytest.mark.parametrize("section", all_sections(), ids=lambda section: section.KEY)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_rules_across_hosts_end_in_problems_too(
+    section: type[Section], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(scenes_of(section)))
+    scene = scene_of(name)
+    place: Place = data.draw(st.sampled_from(places(section, dict(scene.base))))
+    value = data.draw(st.sampled_from(bad("do")) | PLAIN)
+    raw = {**scene.others, section.KEY: place.fill(value)}
+    hosts = [RawHost(host, ("all",), raw, {}) for host in (*scene.hosts, "-Zq", "a\nb")]
+    fleet, problems = read_fleet(hosts, all_sections())
+    problems += [problem for rule in all_rules() for problem in rule(fleet)]
+    for problem in problems:
+        assert str(problem).isprintable()
+
+
 @pytest.mark.parametrize("section", all_sections(), ids=lambda section: section.KEY)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_value_in_any_setting(section: type[Section], data: st.DataObject) -> None:
-    place: Place = data.draw(st.sampled_from(places(section, {})))
+    place: Place = data.draw(st.sampled_from(_places(section)))
     key = place.path.endswith("KEY")
     _holds(section, place.fill(data.draw(st.text(max_size=40) if key else ANYTHING)))
 

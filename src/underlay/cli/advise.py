@@ -14,6 +14,7 @@ from underlay import inventory
 from underlay.advice.model import Need, Situation
 from underlay.advice.report import advise, as_data, as_text
 from underlay.cli.data import DATA, parsed
+from underlay.cli.progress import Progress
 from underlay.cli.terminal import columns
 from underlay.errors import ClusterError, UsageError
 from underlay.exit_codes import ExitCode
@@ -64,7 +65,8 @@ def command(
     )
     now = situation(fleet_of(found), [Need(need) for need in needs])
     if cluster:
-        now = _asked(found, now)
+        with Progress() as say:
+            now = _asked(found, now, say)
     now = replace(
         now, nodes=max(now.nodes, nodes or 0), kubernetes=version or now.kubernetes,
         kernel=oldest or now.kernel,
@@ -88,7 +90,7 @@ def _version(option: str, text: str | None, example: str) -> tuple[int, int] | N
     return found
 
 
-def _asked(found: Any, now: Situation) -> Situation:
+def _asked(found: Any, now: Situation, say: Progress) -> Situation:
     """With what the cluster says; that it cannot be asked is a note, not an error."""
     from underlay.cluster.access import from_kubeconfig
     from underlay.cluster.of_run import GROUP, api_of
@@ -100,13 +102,15 @@ def _asked(found: Any, now: Situation) -> Situation:
     try:
         if settings.kubeconfig is not None:
             path = Path(settings.kubeconfig).expanduser()
+            say("asking the cluster", 0, 1)
             return with_cluster(now, from_kubeconfig(path, settings.context))
         if not now.control_plane:
             raise ClusterError(f"no host in the group {GROUP} and no cluster.kubeconfig")
-        with inventory.reached(found, (GROUP,)) as (hosts, lost):
+        with inventory.reached(found, (GROUP,), say) as (hosts, lost):
             if not hosts:
                 names = ", ".join(lost)
                 raise ClusterError(f"{names}: not reachable over SSH")
+            say("asking the cluster", 0, 1)
             return with_cluster(now, api_of(hosts[0].state, settings))
     except ClusterError as error:
         said = " ".join(line.strip() for line in str(error).splitlines())

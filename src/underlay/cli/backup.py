@@ -8,6 +8,7 @@ import click
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
+from underlay.cli.progress import Progress
 from underlay.exit_codes import ExitCode
 
 
@@ -36,10 +37,13 @@ def command(*, inventory_file: str, output: str | None, data: tuple[str, ...]) -
 
     fleet = fleet_of(found)
     folder = output or next(iter(fleet)).section(Preflight).backup
-    with inventory.connected(found) as hosts:
-        parts, failed = take(hosts)
+    objects = {}
+    with Progress() as say, inventory.connected(found, say=say) as hosts:
+        parts, failed = take(hosts, say)
         joined = any(runs_kubelet(each) for each in parts.values())
-        objects = configuration(api(hosts[0], fleet)) if joined and not failed else {}
+        if joined and not failed:
+            say("asking the cluster", 0, 1)
+            objects = configuration(api(hosts[0], fleet))
     for name, reason in failed.items():
         click.echo(f"{name}: not taken: {reason}", err=True)
     if failed:

@@ -1,4 +1,4 @@
-"""What `underlay preflight` and `underlay verify` share: options, progress, output, exit code."""
+"""What `underlay preflight` and `underlay verify` share: options, output, exit code."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from underlay.checks.report import Report, as_json, html, junit, text
 from underlay.checks.report.exit_code import exit_code
 from underlay.checks.select import Waiver, read_waivers, waived
 from underlay.cli.data import DATA, parsed
+from underlay.cli.progress import Progress
 from underlay.cli.terminal import columns
 from underlay.errors import UsageError
 
-#: Seconds of silence that a person can bear.
-SILENT = 2.0
 FORMATS = ("text", "json", "junit", "html")
 
 
@@ -89,17 +88,14 @@ def run(name: str, given: CheckOptions) -> int:
     from underlay.features.preflight.run import report, results, scope_of
 
     # what is wrong with the options is told before any host is connected
-    chosen = inventory.chosen(found, given.hosts)
+    inventory.chosen(found, given.hosts)
     waived(CHECKS, waivers, date.today())
     wanted = Options(scope_of(given.scope), given.sample, given.seed, given.probe)
     fleet = fleet_of(found)
     began = time.monotonic()
-    progress = Progress(began)
-    progress("connecting", 0, len(chosen))
-    with inventory.reached(found, given.hosts) as (hosts, lost):
+    with Progress(began) as say, inventory.reached(found, given.hosts, say) as (hosts, lost):
         away = {name: f"not reachable over SSH: {why}" for name, why in lost.items()}
-        scene = look(hosts, away, fleet, wanted, progress)
-    progress.end()
+        scene = look(hosts, away, fleet, wanted, say)
     told, notes = results(scene, Phase(name), waivers, date.today())
     seconds = time.monotonic() - began
     final = report(
@@ -138,30 +134,3 @@ def _write(report: Report, given: CheckOptions) -> None:
     else:
         given.output.write_text(made)
         click.echo(f"wrote {given.output}", err=True)
-
-
-class Progress:
-    """Which step runs, on standard error, for work that takes longer than two seconds.
-
-    A terminal gets one line that changes; a pipe gets nothing.
-    """
-
-    def __init__(self, began: float) -> None:
-        self._began = began
-        self._terminal = sys.stderr.isatty()
-        self._shown = 0
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if self._terminal and time.monotonic() - self._began > SILENT:
-            self._line(f"{step} {done}/{total}")
-
-    def end(self) -> None:
-        """Clear the line for what follows."""
-        if self._shown:
-            self._line("")
-            click.echo("\r", nl=False, err=True)
-
-    def _line(self, told: str) -> None:
-        # over the line before by spaces: without colour, click takes escape sequences out
-        click.echo(f"\r{told:<{self._shown}}", nl=False, err=True)
-        self._shown = len(told)

@@ -10,6 +10,7 @@ import click
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
+from underlay.cli.progress import Progress
 from underlay.journal import Entry
 
 #: Events that leave a change half made; a run of its deploy goes on from there.
@@ -46,8 +47,9 @@ def command(
 
     found = inventory.load(inventory_file, parsed(data))
     report: list[dict[str, Any]] = []
-    with inventory.connected(found, hosts) as chosen:
-        for host in chosen:
+    with Progress() as say, inventory.connected(found, hosts, say) as chosen:
+        for number, host in enumerate(chosen):
+            say("reading", number, len(chosen))
             journals = host.get_fact(Journals) or {}
             found_here = changes(journals, change, everything=everything or as_json)
             report.append({"name": host.name, "changes": found_here})

@@ -8,6 +8,7 @@ import click
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
+from underlay.cli.progress import Progress
 from underlay.errors import UsageError
 from underlay.exit_codes import ExitCode
 
@@ -41,9 +42,12 @@ def command(*, inventory_file: str, dry: bool, folder: str | None, data: tuple[s
     if backup.taken is None or backup.problems:
         problems = "; ".join(backup.problems) or "there is none"
         raise UsageError(f"{place}: no backup that can be restored ({problems}); take one first")
-    with inventory.connected(found) as hosts:
-        parts, failed = take(hosts)
-        objects = configuration(api(hosts[0], fleet)) if backup.objects else {}
+    objects = {}
+    with Progress() as say, inventory.connected(found, say=say) as hosts:
+        parts, failed = take(hosts, say)
+        if backup.objects:
+            say("asking the cluster", 0, 1)
+            objects = configuration(api(hosts[0], fleet))
     different = 0
     for name in backup.hosts:
         if name not in parts:

@@ -12,6 +12,7 @@ import click
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
+from underlay.cli.progress import Progress
 from underlay.cli.terminal import say
 from underlay.errors import UnderlayError, UsageError
 from underlay.exit_codes import ExitCode
@@ -89,7 +90,8 @@ def _report(loaded: Any, live: bool, nodes: int | None, blocks: int) -> dict[str
     node_of = node_names(loaded)
     target = plan.wanted(settings, node_of)
     if live:
-        with _api(loaded, first.section(Cluster)) as api:
+        with Progress() as progress, _api(loaded, first.section(Cluster), progress) as api:
+            progress("asking the cluster", 0, 1)
             now = view.read(api, store_of(api), settings.label)
             return report.report(settings, now.layout, now.state, target, blocks=blocks)
     _only_labels_of_ours(settings)
@@ -98,7 +100,7 @@ def _report(loaded: Any, live: bool, nodes: int | None, blocks: int) -> dict[str
 
 
 @contextmanager
-def _api(loaded: Any, settings: Any) -> Iterator[Any]:
+def _api(loaded: Any, settings: Any, progress: Progress) -> Iterator[Any]:
     """By the kubeconfig, or through a control-plane host; no other host is connected."""
     from underlay.cluster.access import from_kubeconfig
     from underlay.cluster.of_run import GROUP, api_of
@@ -106,7 +108,7 @@ def _api(loaded: Any, settings: Any) -> Iterator[Any]:
     if settings.kubeconfig is not None:
         yield from_kubeconfig(Path(settings.kubeconfig).expanduser(), settings.context)
         return
-    with inventory.connected(loaded, (GROUP,)) as hosts:
+    with inventory.connected(loaded, (GROUP,), progress) as hosts:
         yield api_of(hosts[0].state, settings)
 
 

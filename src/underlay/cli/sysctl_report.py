@@ -9,6 +9,7 @@ import click
 
 from underlay import inventory
 from underlay.cli.data import DATA, parsed
+from underlay.cli.progress import Progress
 
 
 @click.command("sysctl-report")
@@ -36,8 +37,9 @@ def command(
 
     found = inventory.load(inventory_file, parsed(data))
     report: list[dict[str, Any]] = []
-    with inventory.connected(found, hosts) as chosen:
-        for host in chosen:
+    with Progress() as say, inventory.connected(found, hosts, say) as chosen:
+        for number, host in enumerate(chosen):
+            say("reading", number, len(chosen))
             wanted = load(host, Sysctl).wanted()
             fact = host.get_fact(Sysctls, keys=tuple(wanted), path=PATH, change=CHANGE)
             report.append({"name": host.name, "settings": rows(fact, wanted)})

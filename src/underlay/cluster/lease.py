@@ -1,22 +1,20 @@
 """Only one controller at a time: a Lease object (coordination.k8s.io/v1) held while a run changes.
 
-The rule: a lease that its holder no longer renews is free after `SECONDS`; one held by a process of
-this computer that has ended is free at once. So a holder that was silent for as long must not
-change anything more, unless the object still names it: then nobody took it meanwhile.
+The rule: a lease that its holder no longer renews is free after `SECONDS`; one whose holder is seen
+to have ended is free at once. So a holder that was silent for as long must not change anything
+more, unless the object still names it: then nobody took it meanwhile.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
-from pathlib import Path
 
 from underlay.cluster.api import Api, Object
+from underlay.cluster.holder import called, has_ended, myself
 from underlay.cluster.objects import LEASE
 from underlay.errors import ClusterError, LeaseLostError
 
@@ -27,7 +25,7 @@ SECONDS, EVERY = 60, 15
 class Lease:
     """One lease.
 
-    holder: `computer/pid` of this process unless given; what: is changed under it, for messages.
+    holder: this process unless given (`cluster.holder`); what: is changed under it, for messages.
     """
 
     def __init__(
@@ -37,7 +35,7 @@ class Lease:
         self._name = name
         self._namespace = namespace
         self._what = what
-        self.holder = holder or f"{socket.gethostname()}/{os.getpid()}"
+        self.holder = holder or myself()
         self._ended = threading.Event()
         self._writing = threading.Lock()
         self._version, self._uid = "", ""
@@ -59,15 +57,15 @@ class Lease:
             if self._is_free(spec):
                 self._take(current)
                 break
-            renewed = spec.get("renewTime")
+            renewed, who = spec.get("renewTime"), called(str(spec["holderIdentity"]))
             now = time.monotonic()
             if seen is None:
-                tell(f"{spec['holderIdentity']} has changed {self._what} here; waiting for its end")
+                tell(f"{who} has changed {self._what} here; waiting for its end")
                 seen = (renewed, now)
             elif renewed != seen[0]:
                 return (
-                    f"{spec['holderIdentity']} is changing {self._what} of this cluster right now;"
-                    " wait until it has ended"
+                    f"{who} is changing {self._what} of this cluster right now; wait until it has"
+                    " ended"
                 )
             elif now - seen[1] > SECONDS:
                 self._take(current)
@@ -103,12 +101,7 @@ class Lease:
 
     def _is_free(self, spec: Object) -> bool:
         holder = str(spec.get("holderIdentity") or "")
-        computer, _, pid = holder.partition("/")
-        if not holder or holder == self.holder:
-            return True
-        return (
-            computer == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
-        )
+        return not holder or holder == self.holder or has_ended(holder)
 
     def _create(self) -> None:
         meta = {"name": self._name, "namespace": self._namespace}
@@ -140,7 +133,7 @@ class Lease:
         current = self._api.find(LEASE, self._name, self._namespace)
         holder = str((current.get("spec") or {}).get("holderIdentity") or "") if current else ""
         if current is None or holder != self.holder:
-            who = f"{holder} took" if holder else "somebody gave away"
+            who = f"{called(holder)} took" if holder else "somebody gave away"
             self._lost = (
                 f"{who} the lease {self._namespace}/{self._name}, so this run changes {self._what}"
                 " no further; wait until no other run is at work, look at what it did, then run"

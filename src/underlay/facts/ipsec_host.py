@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ BEFORE = f"{journal.ROOT}/{CHANGE}/before"
 NFT = "underlay-ipsec-"
 #: Our routing table and the preference of the rule that leads there; the daemon's own is 220.
 TABLE = 218
+#: A file of another name in our folders is not ours, and its name goes into no command.
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,11 @@ class Host:
             f"{CONNECTIONS}/underlay-", f"{CONNECTIONS}/secret-underlay-", f"{FOLDER}/",
             *(f"{SWANCTL}/{kind}/underlay-" for kind in CERTIFICATES),
         )  # fmt: skip
-        names = {path.removeprefix(start) for path in {*self.files, *self.secrets}
+        paths = {path.removeprefix(start) for path in {*self.files, *self.secrets}
                  for start in starts if path.startswith(start)}  # fmt: skip
-        kept = {name.removesuffix(".new") for name in self.kept}
-        return tuple(sorted({name.rpartition(".")[0] for name in names} | kept))
+        names = {name.rpartition(".")[0] for name in paths}
+        names |= {name.removesuffix(".new") for name in self.kept}
+        return tuple(sorted(name for name in names if _NAME.fullmatch(name)))
 
     @property
     def unproved(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ FOLDER = "/etc/underlay/wireguard"
 CHANGE = "wireguard"
 #: Marks our routes among those of others on the same interface.
 PROTOCOL = 117
+#: A file of another name in our folder is not ours, and its name goes into no command.
+_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}")
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,12 @@ class Host:
     @property
     def ours(self) -> tuple[str, ...]:
         """Interfaces that our files name."""
-        return tuple(
+        names = (
             path.rpartition("/")[2].removesuffix(".env")
             for path in self.files
             if path.endswith(".env")
         )
+        return tuple(name for name in names if _NAME.fullmatch(name))
 
     @property
     def firewall_tool(self) -> str:

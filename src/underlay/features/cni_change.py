@@ -21,8 +21,8 @@ from underlay.features.cni_job import PLACE, Job
 from underlay.features.preflight.backup import write_backup
 from underlay.features.preflight.cluster_objects import configuration
 from underlay.features.preflight.copying import take
-from underlay.operations import cluster_objects, outcome
-from underlay.operations.cluster_objects import Change
+from underlay.operations import cluster_objects, cluster_removals, outcome
+from underlay.operations.cluster_change import Change, kept, meaning
 
 #: In the backup of a run: what it changes, as it was, for `kubectl apply -f`.
 OBJECTS = "objects.json"
@@ -66,7 +66,7 @@ def _changed(state: State, host: Host, job: Job) -> str:
     except ClusterError as error:
         sentence = str(error)
     if not sentence:
-        return ""
+        return _removed(host, api, job)
     if not done:
         return (
             f"{sentence}; what a run that was cut had changed stays, and how it was before is in"
@@ -80,6 +80,25 @@ def _changed(state: State, host: Host, job: Job) -> str:
     if still:
         return f"{sentence}; every object is as it was before, but its pods are not: {still}"
     return f"{sentence}; everything is as it was before"
+
+
+def _removed(host: Host, api: Api, job: Job) -> str:
+    """Delete what nobody uses any more; a failure takes nothing back: all else is proved."""
+    names = ", ".join(map(str, job.removals))
+    # where nobody waited, pods of before may still use it
+    unproved = "" if job.wait_s or not names else job.complaint()
+    if unproved:
+        outcome.note(
+            host,
+            f"{host.name}: {names}: left there, because {unproved} and nobody waits (wait_s is 0);"
+            " run it again when its pods run",
+        )
+        return ""
+    try:
+        cluster_removals.remove(api, job.removals)
+    except ClusterError as error:
+        return f"all else is as planned, but of {names} not everything could be removed: {error}"
+    return ""
 
 
 def _unwell(host: Host, job: Job) -> str:
@@ -139,8 +158,9 @@ def _back_up(state: State, host: Host, job: Job) -> str:
     if failed:
         name, reason = next(iter(failed.items()))
         return f"no backup of {name}: {reason}"
-    kept = map(cluster_objects.kept, (*job.changes, *job.later))
-    before = [found for found in kept if found is not None]
+    now_there = map(kept, (*job.changes, *job.later))
+    before = [found for found in now_there if found is not None]
+    before += [meaning(found.before) for found in job.removals]
     now = datetime.now(timezone.utc)
     try:
         folder = _new_folder(f"{job.backup}-{job.cni}-{now:%Y%m%dT%H%M%SZ}")

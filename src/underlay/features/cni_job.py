@@ -9,7 +9,8 @@ from underlay.cluster import Api, Kind
 from underlay.cluster.leased import LeasedRun
 from underlay.cluster.objects import LEASE
 from underlay.operations import cluster_objects
-from underlay.operations.cluster_objects import Change
+from underlay.operations.cluster_change import Change
+from underlay.operations.cluster_removals import Removal
 
 #: The lease of every CNI's runs: its name and namespace.
 PLACE = ("underlay-cni", "kube-system")
@@ -30,7 +31,8 @@ class Job:
     whose pods must come up, within wait_s seconds (0: nobody waits), and stay so for hold_s seconds
     after the last change; verify: one more question then, "" when all is well; backup: folder on
     this computer; later: objects of a kind that is served only when the pods run; take_over:
-    managers whose fields may become ours there; cut: an earlier run did not come to its end, or
+    managers whose fields may become ours there; removals: objects that nobody uses any more when
+    all else is proved; cut: an earlier run did not come to its end, or
     another one is at work.
     """
 
@@ -44,13 +46,14 @@ class Job:
     hold_s: float = 0.0
     later: tuple[Change, ...] = ()
     take_over: tuple[str, ...] = ()
+    removals: tuple[Removal, ...] = ()
     cut: bool = False
     verify: Callable[[], str] = field(default=lambda: "")
 
     @property
     def empty(self) -> bool:
         """Whether every object is as planned, and no run has left that open."""
-        return not (self.changes or self.later or self.cut)
+        return not (self.changes or self.later or self.removals or self.cut)
 
     def complaint(self) -> str:
         """What of the CNI does not run as wanted, "" when all of it does."""

@@ -21,7 +21,8 @@ from underlay.cluster import Api
 from underlay.errors import ClusterError
 from underlay.features import cni_change
 from underlay.features.cni_job import Job
-from underlay.operations import cluster_objects, outcome
+from underlay.operations import outcome
+from underlay.operations.cluster_change import as_text, texts
 from underlay.settings import Fleet
 
 T = TypeVar("T")
@@ -89,12 +90,15 @@ def change(job: Job) -> Steps:
         host.noop(f"{job.run.writer} does it")
         return
     for found in (*job.changes, *job.later):
-        before, after = cluster_objects.texts(found)
+        before, after = texts(found)
         if found.before is None:
             host.log(f"{host.name}: make {found}")
         else:
             host.log(f"{host.name}: change {found}")
             outcome.show_lines(host, str(found), before, after)
+    for gone in job.removals:
+        host.log(f"{host.name}: when all else runs, remove {gone}")
+        outcome.show_lines(host, str(gone), as_text(gone.before), "")
     if job.cut:
         host.log(f"{host.name}: a run before this one was cut; its pods must come up as well")
     yield FunctionCommand(cni_change.change, [job], {})

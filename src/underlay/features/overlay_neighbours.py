@@ -91,7 +91,7 @@ def _of_links(host: HostSettings) -> Iterator[_Taken]:
     """What lies at the other end of links that this host has a part in, and is not bypassed."""
     for name, link, far in _far(host):
         sides = [sides.get(far, ()) for sides in link.children.values()]
-        for cidr in {c for side in (sides or [link.ends[far].networks]) for c in side}:
+        for cidr in dict.fromkeys(c for side in (sides or [link.ends[far].networks]) for c in side):
             if not any(cidr.subnet_of(spared) for spared in link.bypass):
                 yield f"ipsec.links.{name}.ends.{far}", cidr, False
 

@@ -11,15 +11,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from underlay.cluster import Api, Object
 from underlay.cluster.api import FIELD_MANAGER
-from underlay.cluster.objects import NAMESPACE, NODE, Kind, kind_of
+from underlay.cluster.objects import NAMESPACE, NODE, kind_of
 from underlay.errors import ApiSilentError, ClusterError, ConflictError, MissingError
-
-#: Parts of an object that the server writes by itself.
-_OWN = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+from underlay.operations.cluster_change import (
+    Change,
+    applied,
+    dropped,
+    is_going,
+    meaning,
+    restorable,
+    without,
+)
 
 #: Seconds until a kind that was made is served, and until an object that was deleted is gone.
 SERVED, GONE = 60.0, 60.0
@@ -29,51 +33,11 @@ POLL, TELL = 2.0, 10.0
 
 
 @dataclass(frozen=True)
-class Change:
-    """One object that is not as wanted.
-
-    before: None when it is to be made; force: take it over; going: one that is being deleted, or
-    whose namespace is, has its name, and must be gone first.
-    """
-
-    wanted: Object
-    before: Object | None
-    after: Object
-    force: bool = False
-    going: bool = False
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind."""
-        return kind_of(self.wanted["apiVersion"], self.wanted["kind"])
-
-    def __str__(self) -> str:
-        meta = self.wanted["metadata"]
-        place = f"{meta['namespace']}/" if meta.get("namespace") else ""
-        return f"{self.wanted['kind']} {place}{meta['name']}"
-
-
-@dataclass(frozen=True)
 class Comparison:
     """What differs, in the order given, and why it may not be changed."""
 
     changes: tuple[Change, ...]
     refusals: tuple[str, ...]
-
-
-def contains(live: object, wanted: object) -> bool:
-    """Whether every field that is wanted is there as wanted; null is the same as absent."""
-    if isinstance(wanted, dict):
-        return isinstance(live, dict) and all(
-            value is None or contains(live.get(key), value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        return (
-            isinstance(live, list)
-            and len(live) == len(wanted)
-            and all(contains(a, b) for a, b in zip(live, wanted, strict=True))
-        )
-    return live == wanted
 
 
 def compare(api: Api, wanted: Iterable[Object], take_over: Iterable[str] = ()) -> Comparison:
@@ -97,11 +61,6 @@ def compare(api: Api, wanted: Iterable[Object], take_over: Iterable[str] = ()) -
     return Comparison(tuple(changes), tuple(refusals))
 
 
-def is_going(found: Object | None) -> bool:
-    """Whether an object is being deleted: it can be changed, and is gone all the same."""
-    return found is not None and "deletionTimestamp" in found["metadata"]
-
-
 def _compared(api: Api, wanted: Object, allowed: set[str], ending: set[str]) -> Change | None:
     """ending: namespaces that are being deleted; they take nothing new and lose what is there."""
     meta = wanted["metadata"]
@@ -111,28 +70,22 @@ def _compared(api: Api, wanted: Object, allowed: set[str], ending: set[str]) -> 
         if kind is NAMESPACE:
             ending.add(meta["name"])
         return Change(wanted, None, wanted, going=True)
-    force = False
+    force, given, gone = False, applied(wanted), dropped(wanted)
     try:
         try:
-            after = api.apply(wanted, dry_run=True, force=False)
+            after = api.apply(given, dry_run=True, force=False)
         except ConflictError as error:
             if not {manager for manager, _ in error.owners} <= allowed:
                 raise
             force = True
-            after = api.apply(wanted, dry_run=True, force=True)
+            after = api.apply(given, dry_run=True, force=True)
     except MissingError:
         # its namespace or its kind is made by an object before it
-        after = wanted
+        after = given
+    after = without(after, gone) if gone else after
     if before is not None and meaning(before) == meaning(after):
         return None
     return Change(wanted, before, after, force)
-
-
-def meaning(found: Object) -> Object:
-    """An object without what the server writes by itself."""
-    rest = {key: value for key, value in found.items() if key != "status"}
-    meta = {key: value for key, value in found["metadata"].items() if key not in _OWN}
-    return {**rest, "metadata": meta}
 
 
 def moved(api: Api, changes: Iterable[Change]) -> str:
@@ -148,24 +101,6 @@ def moved(api: Api, changes: Iterable[Change]) -> str:
         if then != now:
             return f"{change} was changed since this run has looked at it; run it again"
     return ""
-
-
-def kept(change: Change) -> Object | None:
-    """What was there before a change, as `kubectl apply` takes it; None when nothing was."""
-    if change.before is None:
-        return None
-    found = meaning(change.before)
-    if change.kind is not NODE:
-        return found
-    old = found["metadata"].get("annotations") or {}
-    ours = {key: old[key] for key in change.wanted["metadata"]["annotations"] if key in old}
-    return {**change.wanted, "metadata": {"name": found["metadata"]["name"], "annotations": ours}}
-
-
-def texts(change: Change) -> tuple[str, str]:
-    """An object before and after, to be shown as a diff."""
-    before = _text(meaning(change.before)) if change.before is not None else ""
-    return before, _text(meaning(change.after))
 
 
 def apply(
@@ -189,7 +124,10 @@ def _apply(api: Api, change: Change, served_s: float) -> None:
     deadline = time.monotonic() + served_s
     while True:
         try:
-            api.apply(change.wanted, force=change.force)
+            api.apply(applied(change.wanted), force=change.force)
+            if gone := dropped(change.wanted):
+                meta = change.wanted["metadata"]
+                api.merge(change.kind, meta["name"], {"metadata": {"annotations": gone}})
         except MissingError:
             if time.monotonic() >= deadline:
                 raise
@@ -213,7 +151,7 @@ def undo(api: Api, done: Sequence[Change]) -> list[str]:
                 api.delete(change.kind, meta["name"], meta.get("namespace"))
                 _gone(api, change)
             else:
-                api.replace(change.kind, _restorable(change.before))
+                api.replace(change.kind, restorable(change.before))
         except ClusterError as error:
             left.append(str(error))
     return left
@@ -236,15 +174,6 @@ def _wait_for_end(api: Api, change: Change) -> str:
         ),
         seconds=GONE, tell=lambda text: None,
     )  # fmt: skip
-
-
-def _restorable(before: Object) -> Object:
-    meta = {
-        key: value
-        for key, value in before["metadata"].items()
-        if key not in ("managedFields", "resourceVersion")
-    }
-    return {**before, "metadata": meta}
 
 
 def not_rolled_out(found: Object) -> str:
@@ -291,8 +220,3 @@ def wait(
             tell(f"{now - started:.0f} s, {complaint or 'all well so far, still watching'}")
             told = now
         time.sleep(POLL)
-
-
-def _text(found: Object) -> str:
-    text: str = yaml.safe_dump(found, sort_keys=True, width=100)
-    return text

@@ -33,7 +33,8 @@ from underlay.features.cni_run import OncePerRun, stop
 from underlay.features.flannel.settings import Flannel
 from underlay.features.kube_proxy.settings import KubeProxy
 from underlay.features.preflight.settings import Preflight
-from underlay.operations import cluster_objects
+from underlay.operations import cluster_objects, cluster_removals
+from underlay.operations.cluster_change import contains, is_going
 from underlay.settings import Fleet
 from underlay.settings.fleet import HostSettings
 
@@ -98,6 +99,10 @@ def read(fleet: Fleet, api: Api) -> Side:
     now, crds = _without_known(api, now)
     compared = cluster_objects.compare(api, [*crds, *now], settings.take_over)
     stop("Calico", [*compared.refusals, *later.refusals])
+    unused = () if rules.typha(settings, planned.network, len(hosts)) else plain.TYPHA
+    removals, foreign = cluster_removals.surplus(
+        api, unused if settings.install == "manifest" else (), settings.take_over
+    )
     return Side(
         plan=planned,
         job=Job(
@@ -106,6 +111,7 @@ def read(fleet: Fleet, api: Api) -> Side:
             cut=was_cut(api), backup=first.section(Preflight).backup, hold_s=HOLD,
             later=later.changes,
             take_over=settings.take_over,
+            removals=removals,
             verify=lambda: _operated(api, wanted, settings.api_server) if by_operator else "",
         ),
         addresses={host.name: address_plan.address_of(host) for host in hosts},
@@ -115,12 +121,16 @@ def read(fleet: Fleet, api: Api) -> Side:
             for pod in api.list(POD)
             if pod.get("status", {}).get("podIP") and not pod["spec"].get("hostNetwork")
         },
-        notes=(
-            (f"{plan.SERVED} is not served: {plan.STORED} is written directly, which checks less",)
-            if version == plan.STORED and later.changes
-            else ()
-        ),
+        notes=tuple(_notes(version == plan.STORED and bool(later.changes), foreign)),
     )  # fmt: skip
+
+
+def _notes(stored: bool, foreign: Sequence[str]) -> Iterator[str]:
+    """stored: kinds are written past their API; foreign: objects that the plan has no more."""
+    if stored:
+        yield f"{plan.SERVED} is not served: {plan.STORED} is written directly, which checks less"
+    for found in foreign:
+        yield f"{found} is not used any more and is left there; delete it when nobody else needs it"
 
 
 def _operated(api: Api, wanted: Sequence[plan.WantedPool], served: bool) -> str:
@@ -220,10 +230,8 @@ def _without_known(api: Api, found: list[Object]) -> tuple[list[Object], list[Ob
     """The rest, and the CRDs that are not as wanted: megabytes that need not be sent to compare."""
     crds = [one for one in found if one["kind"] == "CustomResourceDefinition"]
     there = api.list(CRD) if crds else []
-    live = {one["metadata"]["name"]: one for one in there if not cluster_objects.is_going(one)}
-    changed = [
-        one for one in crds if not cluster_objects.contains(live.get(one["metadata"]["name"]), one)
-    ]
+    live = {one["metadata"]["name"]: one for one in there if not is_going(one)}
+    changed = [one for one in crds if not contains(live.get(one["metadata"]["name"]), one)]
     return [one for one in found if one not in crds], changed
 
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from underlay.cluster.objects import DEPLOYMENT, DISRUPTION_BUDGET, SERVICE
 from underlay.features.address_plan import Plan
 from underlay.features.calico import plan
 from underlay.features.calico.settings import Calico
@@ -13,6 +14,13 @@ from underlay.features.calico.settings import Calico
 Object = dict[str, Any]
 
 NAMESPACE, DAEMON_SET, CONFIG_MAP = "kube-system", "calico-node", "calico-config"
+#: What is there only with Typha, in the order in which it goes. calico-node must be without it
+#: before: one that does not find Typha programs nothing.
+TYPHA = (
+    (DISRUPTION_BUDGET, "calico-typha", NAMESPACE),
+    (DEPLOYMENT, "calico-typha", NAMESPACE),
+    (SERVICE, "calico-typha", NAMESPACE),
+)
 _IPAM, _BOTH = '"type": "calico-ipam"', '"assign_ipv4": "true", "assign_ipv6": "true"'
 
 

@@ -52,9 +52,13 @@ RULES = (installable,)
 
 def files(settings: Calico, section: Network, nodes: int) -> tuple[str, ...]:
     """The files of upstream that an install needs."""
-    typha = section.typha or nodes >= settings.typha_from
-    key = "manifest-typha" if settings.install == "manifest" and typha else settings.install
-    return FILES[key]
+    return FILES["manifest-typha" if typha(settings, section, nodes) else settings.install]
+
+
+def typha(settings: Calico, section: Network, nodes: int) -> bool:
+    """Whether a plain manifest brings Typha; the operator decides by itself."""
+    many = section.typha or nodes >= settings.typha_from
+    return settings.install == "manifest" and many
 
 
 def sums(settings: Calico) -> dict[str, str]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
 from underlay.addressing.overlap import network
+from underlay.cluster import Object
+from underlay.cluster.owners import annotators
 from underlay.features import address_plan
 from underlay.features.flannel.settings import Flannel
 from underlay.settings import Problem, shown
@@ -89,13 +91,26 @@ def not_there(wanted: Mapping[str, str], on_node: frozenset[str]) -> Iterator[st
             )
 
 
-def refusals(node: str, live: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
-    """Annotations of a Node that flannel would follow and that the inventory does not name."""
-    for key in (form.format(suffix) for form in (OVERWRITE, SELECT) for suffix in ("", "v6")):
-        value = live.get(key, "")
-        if value and key not in wanted:
-            setting = "public_ips" if key.endswith("-overwrite") else "by_node_address"
-            yield (
-                f"node {node}: flannel follows the annotation {key} = {value!r}, which the"
-                f" inventory does not name; name it in flannel.{setting}, or take it from the Node"
-            )
+def surplus(node: Object, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+    """Annotations of a Node that flannel would follow and the inventory does not name.
+
+    Each with the field managers that wrote it.
+    """
+    live = node["metadata"].get("annotations") or {}
+    keys = (form.format(suffix) for form in (OVERWRITE, SELECT) for suffix in ("", "v6"))
+    return {key: annotators(node, key) for key in keys if live.get(key) and key not in wanted}
+
+
+def refusals(node: Object, found: Mapping[str, set[str]], ours: set[str]) -> Iterator[str]:
+    """Those that are not ours to take from the Node. found: of `surplus`; ours: managers."""
+    for key, who in found.items():
+        if who and who <= ours:
+            continue
+        meta = node["metadata"]
+        setting = "public_ips" if key.endswith("-overwrite") else "by_node_address"
+        names = ", ".join(map(repr, sorted(who - ours))) or "nobody that is known"
+        yield (
+            f"node {meta['name']}: flannel follows the annotation"
+            f" {key} = {meta['annotations'][key]!r}, which the inventory does not name and {names}"
+            f" wrote; name it in flannel.{setting}, or take it from the Node"
+        )

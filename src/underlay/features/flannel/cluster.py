@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from underlay.addressing.chain import beneath
 from underlay.cluster import Api
+from underlay.cluster.api import FIELD_MANAGER
 from underlay.cluster.objects import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, NODE, POD
 from underlay.features import address_plan, net_conf
 from underlay.features.address_plan import Plan
@@ -64,9 +65,9 @@ def read(fleet: Fleet, api: Api) -> Side:
     for host, node in names.items():
         if node not in nodes:
             continue
-        live = nodes[node]["metadata"].get("annotations") or {}
-        refusals += addresses.refusals(node, live, annotated[host])
-        own = plan.node_object(node, annotated[host])
+        surplus = addresses.surplus(nodes[node], annotated[host])
+        refusals += addresses.refusals(nodes[node], surplus, {FIELD_MANAGER, *settings.take_over})
+        own = plan.node_object(node, annotated[host], surplus)
         wanted += [own] if own else []
     stop("flannel", refusals)
     compared = cluster_objects.compare(api, wanted, settings.take_over)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -67,13 +67,16 @@ def objects(settings: Flannel, plan: Plan) -> list[Object]:
     return list(yaml.safe_load_all(text))
 
 
-def node_object(node: str, annotations: Mapping[str, str]) -> Object | None:
-    """The annotations that one Node is to have, None when there are none."""
-    if not annotations:
+def node_object(
+    node: str, annotations: Mapping[str, str], gone: Iterable[str] = ()
+) -> Object | None:
+    """The annotations that one Node is to have and those that go, None when there are none."""
+    found = {**annotations, **dict.fromkeys(gone)}
+    if not found:
         return None
     return {
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": node, "annotations": dict(annotations)},
+        "metadata": {"name": node, "annotations": found},
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from ipaddress import IPv4Network
 from itertools import combinations
 
@@ -20,11 +20,10 @@ _Found = Iterator[tuple[str, str, object, str]]
 
 def each_link(fleet: Fleet) -> Iterator[Problem]:
     """Every rule on every link; a section that all hosts share is told once."""
-    known = set(fleet.hosts)
     for host in fleet:
         section = host.section(IPsec)
         for name, link in section.present.items():
-            for below, what, got, do in _problems(name, link, known):
+            for below, what, got, do in _problems(name, link, fleet.hosts):
                 yield Problem(
                     host.name, f"{IPsec.KEY}.links.{name}.{below}", what,
                     shown(got) if got is not None else None, do,
@@ -58,7 +57,7 @@ def one_definition(fleet: Fleet) -> Iterator[Problem]:
 RULES = (each_link, one_definition)
 
 
-def _problems(name: str, link: Link, known: set[str]) -> _Found:
+def _problems(name: str, link: Link, known: Container[str]) -> _Found:
     if len(link.ends) != 2:
         yield "ends", "a link has two ends", tuple(link.ends), "name two"
         return
@@ -76,7 +75,7 @@ def _problems(name: str, link: Link, known: set[str]) -> _Found:
             yield from _sizes(link)
 
 
-def _names(link: Link, known: set[str]) -> _Found:
+def _names(link: Link, known: Container[str]) -> _Found:
     if not link.managed:
         yield "ends", "neither end is a host of ours", None, "give one a gateway"
     gateways = [end.gateway for end in link.ends.values() if end.gateway is not None]
@@ -94,7 +93,7 @@ def _names(link: Link, known: set[str]) -> _Found:
             do = "name the gateway they go through"
             yield f"ends.{side}.nodes", "nodes of an end without a gateway", end.nodes, do
     a, b = link.ends.values()
-    for node in set(a.nodes) & set(b.nodes):
+    for node in (name for name in dict.fromkeys(a.nodes) if name in b.nodes):
         yield "ends", f"{node} is on both sides", None, "leave it out of one"
 
 

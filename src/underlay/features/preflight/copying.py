@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
@@ -14,8 +14,10 @@ from underlay.features.preflight.gather import command_output
 TIMEOUT = 90
 
 
-def take(hosts: Sequence[Any]) -> tuple[dict[str, dict[str, bytes]], dict[str, str]]:
-    """Host -> path -> content, and host -> why it could not be taken."""
+def take(
+    hosts: Sequence[Any], say: Callable[[str, int, int], None] = lambda step, done, of: None
+) -> tuple[dict[str, dict[str, bytes]], dict[str, str]]:
+    """Host -> path -> content, and host -> why it could not be taken; say: step, done, of."""
     found: dict[str, dict[str, bytes]] = {}
     failed: dict[str, str] = {}
 
@@ -24,6 +26,8 @@ def take(hosts: Sequence[Any]) -> tuple[dict[str, dict[str, bytes]], dict[str, s
             found[each.name] = snapshot.parse(command_output(each, snapshot.command(), TIMEOUT))
         except Exception as error:
             failed[each.name] = str(error).strip() or type(error).__name__
+        say("reading", len(found) + len(failed), len(hosts))
 
+    say("reading", 0, len(hosts))
     gevent.joinall([gevent.spawn(one, each) for each in hosts])
     return {each.name: found[each.name] for each in hosts if each.name in found}, failed

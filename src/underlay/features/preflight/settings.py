@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from underlay.settings import Part, Section
+from underlay.settings import Part, Section, shown
 from underlay.settings.network import Address
+
+#: A name as a question can carry it: labels of 63 bytes, 253 in all (RFC 1035, 2.3.4).
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME, _LONGEST = re.compile(rf"({_LABEL}\.)*{_LABEL}\.?"), 253
 
 
 class Dns(Part):
@@ -22,6 +27,16 @@ class Dns(Part):
     cluster: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     server: Address | None = None
+
+    @field_validator("cluster", "outside")
+    @classmethod
+    def _names(cls, found: tuple[str, ...]) -> tuple[str, ...]:
+        for name in found:
+            if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+                raise ValueError(
+                    f"not a DNS name: {shown(name)}; write letters, digits, - and dots"
+                )
+        return found
 
     @model_validator(mode="after")
     def _asked_of_somebody(self) -> Dns:
