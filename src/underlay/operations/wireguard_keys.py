@@ -25,13 +25,14 @@ TO_COME = "(made in this run)"
 
 @dataclass
 class _Asked:
-    """What hosts answered in this run: a hub is asked once, not once by every spoke."""
+    """What hosts answered: a hub is asked once, not once by every spoke."""
 
     answers: dict[str, dict[str, str]] = field(default_factory=dict)
     locks: dict[str, Lock] = field(default_factory=dict)
 
 
-_asked: WeakKeyDictionary[State, _Asked] = WeakKeyDictionary()
+#: Of a run, while it plans (False) and while it executes: keys may come in between.
+_asked: WeakKeyDictionary[State, dict[bool, _Asked]] = WeakKeyDictionary()
 
 
 def of_peers(
@@ -80,10 +81,11 @@ def forget(state: State) -> None:
 
 
 def _ask(state: State, name: str) -> dict[str, str]:
-    """The public keys of one host; a plan asks anew each time, because keys may come."""
-    if not state.is_executing:
-        return _read(state, name)
-    asked = _asked.setdefault(state, _Asked())
+    """The public keys of one host.
+
+    sshd allows 10 sessions of a connection: spokes that all ask at once would be refused.
+    """
+    asked = _asked.setdefault(state, {}).setdefault(state.is_executing, _Asked())
     with asked.locks.setdefault(name, Lock()):
         if name not in asked.answers:
             asked.answers[name] = _read(state, name)
