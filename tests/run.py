@@ -67,7 +67,8 @@ def tiers(full: bool) -> tuple[Tier, ...]:
         Tier("fake", _pytest("fake", "hostile", options=("-n", "2", *loops))),
         Tier(
             "netns",
-            _pytest("netns", options=loops),
+            # a file has hosts of its own, so that two may run at a time
+            _pytest("netns", options=("-n", "2", "--dist", "loadfile", *loops)),
             packages=machine.NETNS_PACKAGES,
             root=True,
         ),

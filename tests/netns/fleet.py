@@ -66,7 +66,8 @@ def fleet(
     folder: Path, count: int = 3, files: Mapping[int, Mapping[str, str]] | None = None
 ) -> Iterator[Fleet]:
     """So many hosts, the first of them the control plane."""
-    with hosts(count, folder, hub=f"underlay-t{next(_numbers)}", files=files) as found:
+    hub = f"underlay-t{os.getpid()}-{next(_numbers)}"
+    with hosts(count, folder, hub=hub, files=files) as found:
         data = {
             "ssh_user": "root", "ssh_key": str(found.key),
             "ssh_known_hosts_file": str(found.known_hosts),

@@ -183,7 +183,8 @@ def test_members_of_an_overlay(alone: Fleet) -> None:
     alone.settings(wireguard={"overlays": {"wg0": {**overlay, "state": "absent"}}})
     done = alone.apply(deploy="wireguard")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "wireguard" not in alone.remote(alone.hosts.addresses[0], "ls -A /etc /etc/underlay; :")
+    left = alone.remote(alone.hosts.addresses[0], "ls -A /etc/underlay /etc/systemd/system; :")
+    assert "wireguard" not in left
 
 
 def test_ends_of_a_link(alone: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
