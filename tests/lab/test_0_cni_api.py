@@ -177,7 +177,7 @@ def test_a_backend_is_not_changed_under_pods(api: Api, install_flannel: Install)
     assert net_conf(api)["Backend"]["Type"] == "vxlan"
 
 
-def test_annotations_of_nodes_come_and_the_rest_of_a_node_stays(
+def test_annotations_of_nodes_come_and_go_and_the_rest_of_a_node_stays(
     api: Api, install_flannel: Install
 ) -> None:
     before = api.get(NODE, "w1")
@@ -186,9 +186,19 @@ def test_annotations_of_nodes_come_and_the_rest_of_a_node_stays(
     key = "flannel.alpha.coreos.com/public-ip-overwrite"
     assert found["metadata"]["annotations"][key] == "203.0.113.7"
     assert found["spec"] == before["spec"]
-    # it outlives flannel, and a run that does not name it is refused
-    with pytest.raises(ClusterError, match="does not name; name it in flannel"):
+    # it outlives flannel, and goes with a run that does not name it
+    assert install_flannel().failed == set()
+    found = api.get(NODE, "w1")
+    assert key not in (found["metadata"].get("annotations") or {})
+    assert found["spec"] == before["spec"]
+    assert install_flannel().operations == 0
+    # somebody else's is not ours to take
+    node: dict[str, Any] = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1"}}
+    node["metadata"]["annotations"] = {key: "203.0.113.8"}
+    api.apply(node, manager="somebody")
+    with pytest.raises(ClusterError, match="does not name and 'somebody' wrote"):
         install_flannel()
+    assert api.get(NODE, "w1")["metadata"]["annotations"][key] == "203.0.113.8"
     api.merge(NODE, "w1", {"metadata": {"annotations": {key: None}}})
 
 
