@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from underlay.facts.guard import folder
-from underlay.operations.guard import arm, released
+from underlay.operations.guard import Disarm, arm, released
 
 NAME = "test"
 
@@ -30,7 +30,12 @@ class Guard:
         """A shell on the host, not waited for."""
         inside = text.replace("/var/lib/underlay", f"{self.root}/var/lib/underlay")
         path = f"{self._bin}:/usr/bin:/bin"
-        return subprocess.Popen(["sh", "-c", inside], env={"PATH": path})
+        return subprocess.Popen(["sh", "-c", inside], env={"PATH": path}, stdout=subprocess.PIPE)
+
+    def disarm(self) -> str:
+        """What it says to who comes back."""
+        said, _ = self.shell(str(Disarm().command(NAME))).communicate(timeout=20)
+        return Disarm().process(said.decode().splitlines())
 
     def change(self, text: str) -> subprocess.Popen[bytes]:
         """A guarded change."""
@@ -89,3 +94,20 @@ def test_what_was_disarmed_takes_nothing_back(guard: Guard) -> None:
     (guard.place / "armed").rename(guard.place / "disarmed")
     guard.fire()
     assert not (guard.place / "back").exists()
+
+
+def test_who_comes_back_in_time_disarms_it_and_nothing_is_left(guard: Guard) -> None:
+    assert guard.change(":").wait(timeout=20) == 0
+    assert guard.disarm() == "disarmed"
+    assert not guard.place.exists()
+
+
+def test_who_comes_back_too_late_is_told_and_nothing_is_left_for_the_next_run(guard: Guard) -> None:
+    assert guard.change(":").wait(timeout=20) == 0
+    (guard.place / "armed").rename(guard.place / "fired")
+    assert guard.disarm() == "reverting"
+    assert guard.place.exists(), "what is needed to take the change back"
+    (guard.place / "fired").rename(guard.place / "armed")
+    guard.fire()
+    assert guard.disarm() == "reverted"
+    assert not guard.place.exists()

@@ -107,7 +107,10 @@ def at_work(found: Guard) -> list[str]:
 
 
 class Disarm(ScriptFact[str]):
-    """Disarm a guard: `disarmed`, or `reverted` when it was too late, or `reverting`."""
+    """Disarm a guard: `disarmed`, or `reverted` when it was too late, or `reverting`.
+
+    What it had saved goes with it, unless it is still needed.
+    """
 
     @override
     def command(self, guard: str) -> StringCommand:
@@ -118,7 +121,8 @@ class Disarm(ScriptFact[str]):
                 "state": (
                     f"cd {place} && if mv armed disarmed; then systemctl stop {unit}.timer;"
                     f" cd / && rm -rf {place}; echo disarmed;"
-                    " elif [ -e reverted ]; then echo reverted; else echo reverting; fi"
+                    f" elif [ -e reverted ]; then cd / && rm -rf {place}; echo reverted;"
+                    " else echo reverting; fi"
                 )
             }
         )
