@@ -24,8 +24,8 @@ from underlay.render import source
 
 DAY = 86400
 JUMPS = pytest.mark.parametrize("by", [DAY, -DAY], ids=["forward", "back"])
-#: Seconds that a wait takes here, and after which it counts as one without end.
-WAIT, FOR_EVER = 2, 7
+#: Seconds of a wait that is in vain, of one that is not, and of one that counts as without end.
+WAIT, LONG, FOR_EVER = 2, 30, 60
 PEER, NEW = "p" * 43 + "=", "n" * 43 + "="
 PROGRAMS = {
     "date": """
@@ -133,7 +133,11 @@ def test_a_key_that_gets_no_handshake_is_given_up_in_time(
 
 @JUMPS
 @pytest.mark.parametrize("of", ["member", "peer"])
-def test_a_handshake_of_another_day_counts(tmp_path: Path, short: None, of: str, by: int) -> None:
+def test_a_handshake_of_another_day_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str, by: int
+) -> None:
+    for name in ("PATIENCE", "READY"):
+        monkeypatch.setattr(steps, name, LONG)
     host = Host(tmp_path, by)
     (tmp_path / "etc/wg0.key.next").touch()
     (tmp_path / "etc/wg0.peers").write_text(f"PublicKey = {PEER}\n")
@@ -181,7 +185,9 @@ esac
 """
 
 
-def prove(host: Host, *, calls: bool, how: str) -> subprocess.CompletedProcess[str]:
+def prove(
+    host: Host, *, calls: bool, how: str, wait: int = WAIT
+) -> subprocess.CompletedProcess[str]:
     """The proof of a link that the far side or this one calls."""
     host.program("swanctl", SWANCTL)
     host.program("journalctl", ":")
@@ -190,8 +196,8 @@ def prove(host: Host, *, calls: bool, how: str) -> subprocess.CompletedProcess[s
     assert f"CALLS={int(calls)}" in text
     (host.place / "etc/a-b.env").write_text(text)
     # the wait for a renewal, too
-    helper = source("ipsec/underlay-ipsec.sh").replace("+ 20)", f"+ {WAIT})")
-    return host.run(helper, "prove", "a-b", str(WAIT), how)
+    helper = source("ipsec/underlay-ipsec.sh").replace("+ 20)", f"+ {wait})")
+    return host.run(helper, "prove", "a-b", str(wait), how)
 
 
 @JUMPS
@@ -213,6 +219,6 @@ def test_a_proof_that_fails_ends_in_time(tmp_path: Path, what: str, by: int) -> 
 def test_a_far_side_that_calls_later_is_waited_for(tmp_path: Path, by: int) -> None:
     host = Host(tmp_path, by)
     threading.Timer(1.2, (tmp_path / "there").write_text, ["1"]).start()
-    done = prove(host, calls=False, how="kept")
+    done = prove(host, calls=False, how="kept", wait=LONG)
     assert done.returncode == 0, done.stdout
     assert "INSTALLED" in done.stdout
