@@ -83,6 +83,18 @@ class Hosts:
         finally:
             path.unlink()
 
+    @contextmanager
+    def dead(self, *numbers: int) -> Iterator[None]:
+        """Hosts that answer nothing."""
+        links = [["ip", "-n", self.netns(number), "link", "set", "eth0"] for number in numbers]
+        for link in links:
+            subprocess.run([*link, "down"], check=True)
+        try:
+            yield
+        finally:
+            for link in links:
+                subprocess.run([*link, "up"], check=True)
+
     def ssh(self, address: str, remote: str) -> list[str]:
         """The plain ssh command line for one host."""
         return [

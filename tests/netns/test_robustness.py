@@ -200,19 +200,6 @@ def test_a_controller_that_is_killed_is_followed_by_a_run_that_converges(
     assert kind.live(fleet, *every) == before
 
 
-@contextmanager
-def dead(fleet: Fleet, *numbers: int) -> Iterator[None]:
-    """Hosts that answer nothing."""
-    links = [["ip", "-n", fleet.hosts.netns(number), "link", "set", "eth0"] for number in numbers]
-    for link in links:
-        subprocess.run([*link, "down"], check=True)
-    try:
-        yield
-    finally:
-        for link in links:
-            subprocess.run([*link, "up"], check=True)
-
-
 def test_hosts_that_are_dead_are_named_and_left_for_the_run_after(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -221,7 +208,7 @@ def test_hosts_that_are_dead_are_named_and_left_for_the_run_after(
         every = fleet.hosts.addresses
         before = SYSCTL.live(fleet, every[0])
         SYSCTL.declare(fleet)
-        with dead(fleet, 0, 2, 4):
+        with fleet.hosts.dead(0, 2, 4):
             done = fleet.apply()
         said = done.stdout + done.stderr
         assert done.returncode == 1, said
