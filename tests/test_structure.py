@@ -124,6 +124,13 @@ def test_a_feature_imports_no_more_of_another_than_its_settings() -> None:
                 assert found.group(1) == parts[0], f"{_id(path)} imports {name}"
 
 
+def test_what_is_kept_of_a_run_is_found_by_its_inventory() -> None:
+    """A `state` may be pyinfra's stand-in: one object for all runs of a process, whose hash is that
+    of the run of the moment, so that a later run could be given what an earlier one has read.
+    """
+    assert [_id(p) for p in MODULES if "WeakKeyDictionary[State" in p.read_text()] == []
+
+
 def test_operations_take_no_reserved_argument() -> None:
     for path in MODULES:
         for node in ast.walk(_tree(path)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
 from underlay import direct
@@ -21,7 +22,7 @@ from underlay.settings.cluster import Cluster
 GROUP = "control_plane"
 
 _lock = threading.Lock()
-_found: WeakKeyDictionary[State, Api] = WeakKeyDictionary()
+_found: WeakKeyDictionary[Inventory, Api] = WeakKeyDictionary()
 _read: WeakKeyDictionary[Host, str] = WeakKeyDictionary()
 
 
@@ -45,10 +46,10 @@ def read(host: Host, text: str) -> None:
 def api_of(state: State, settings: Cluster) -> Api:
     """The API server; ClusterError says what was tried. Deploy bodies of all hosts may call it."""
     with _lock:
-        found = _found.get(state)
+        found = _found.get(state.inventory)
         if found is None:
             found = _connect(state, settings)
-            _found[state] = found
+            _found[state.inventory] = found
     return found
 
 

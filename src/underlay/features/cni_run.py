@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from pyinfra.api.command import FunctionCommand, PyinfraCommand
+from pyinfra.api.inventory import Inventory
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import host, state
@@ -35,14 +36,14 @@ class OncePerRun(Generic[T]):
     def __init__(self, read: Callable[[Fleet, Api], T]) -> None:
         self._read = read
         self._lock = threading.Lock()
-        self._found: WeakKeyDictionary[State, T] = WeakKeyDictionary()
+        self._found: WeakKeyDictionary[Inventory, T] = WeakKeyDictionary()
 
     def __call__(self, state: State, fleet: Fleet, api: Api) -> T:
         """The same for every host; deploy bodies of all hosts may ask at once."""
         with self._lock:
-            if state not in self._found:
-                self._found[state] = self._read(fleet, api)
-            return self._found[state]
+            if state.inventory not in self._found:
+                self._found[state.inventory] = self._read(fleet, api)
+            return self._found[state.inventory]
 
 
 def stop(cni: str, refusals: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
 from underlay import direct
@@ -57,18 +58,22 @@ class _Run:
     lost: frozenset[str] | None = None
 
 
-_runs: WeakKeyDictionary[State, _Run] = WeakKeyDictionary()
+_runs: WeakKeyDictionary[Inventory, _Run] = WeakKeyDictionary()
+
+
+def _of(state: State) -> _Run:
+    return _runs.setdefault(state.inventory, _Run())
 
 
 def changed(state: State, link: str, *, fresh: bool) -> None:
     """A host of this link changes; fresh: the association must be made anew."""
-    run = _runs.setdefault(state, _Run())
+    run = _of(state)
     run.changed[link] = run.changed.get(link, False) or fresh
 
 
 def lost(state: State, link: Tunnel) -> list[str]:
     """Gateways of a link that had failed before any host was changed; the same for all hosts."""
-    run = _runs.setdefault(state, _Run())
+    run = _of(state)
     failed = frozenset(other.name for other in state.failed_hosts)
     if run.lost is None and state.is_executing:
         run.lost = failed
@@ -78,17 +83,17 @@ def lost(state: State, link: Tunnel) -> list[str]:
 
 def held(state: State, link: str) -> None:
     """No host changes this link, whatever was planned before one of them failed."""
-    _runs.setdefault(state, _Run()).changed.pop(link, None)
+    _of(state).changed.pop(link, None)
 
 
 def is_changed(state: State, link: str) -> bool:
     """Whether a host of this link has changed in this run."""
-    return link in _runs.setdefault(state, _Run()).changed
+    return link in _of(state).changed
 
 
 def failure(state: State, link: Tunnel) -> str:
     """Why the proof of a link failed, "" when it did not."""
-    run = _runs.setdefault(state, _Run())
+    run = _of(state)
     found = run.failed.get(link.name, "")
     if not found and link.name in run.changed and state.is_executing and not prover(state, link):
         return f"{link.name}: none of its gateways is left in this run, so nothing could be proved"
@@ -106,7 +111,7 @@ def prover(state: State, link: Tunnel) -> str:
 
 def prove(state: State, host: Host, link: Tunnel, seconds: int) -> bool:
     """Make every child of a link; a failure is told to every host of it by `failure`."""
-    run = _runs.setdefault(state, _Run())
+    run = _of(state)
     fresh = "fresh" if run.changed.get(link.name) else "kept"
     command = f"{HELPER} prove {shlex.quote(link.name)} {int(seconds)} {fresh}"
     ok, output = direct.run(host, command)

@@ -12,6 +12,7 @@ from threading import Lock
 from weakref import WeakKeyDictionary
 
 from pyinfra.api.host import Host as PyinfraHost
+from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
 from underlay.facts.wireguard import PublicKeys
@@ -32,7 +33,7 @@ class _Asked:
 
 
 #: Of a run, while it plans (False) and while it executes: keys may come in between.
-_asked: WeakKeyDictionary[State, dict[bool, _Asked]] = WeakKeyDictionary()
+_asked: WeakKeyDictionary[Inventory, dict[bool, _Asked]] = WeakKeyDictionary()
 
 
 def of_peers(
@@ -77,7 +78,7 @@ def known(peers: str) -> dict[str, str]:
 
 def forget(state: State) -> None:
     """Keys have changed in this run: everybody is asked again."""
-    _asked.pop(state, None)
+    _asked.pop(state.inventory, None)
 
 
 def _ask(state: State, name: str) -> dict[str, str]:
@@ -85,7 +86,8 @@ def _ask(state: State, name: str) -> dict[str, str]:
 
     sshd allows 10 sessions of a connection: spokes that all ask at once would be refused.
     """
-    asked = _asked.setdefault(state, {}).setdefault(state.is_executing, _Asked())
+    of_run = _asked.setdefault(state.inventory, {})
+    asked = of_run.setdefault(state.is_executing, _Asked())
     with asked.locks.setdefault(name, Lock()):
         if name not in asked.answers:
             asked.answers[name] = _read(state, name)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
 from pyinfra.api.deploy import deploy
-from pyinfra.api.state import State
+from pyinfra.api.inventory import Inventory
 from pyinfra.context import host, state
 
 from underlay.cluster import Api
@@ -42,7 +42,7 @@ from underlay.operations import kube_proxy, leftovers
 from underlay.rolling import batch_size, batches
 from underlay.settings.cluster import Cluster
 
-_runs: WeakKeyDictionary[State, Run] = WeakKeyDictionary()
+_runs: WeakKeyDictionary[Inventory, Run] = WeakKeyDictionary()
 
 #: What a host asks about at first: the modules of every mode it could have.
 _ALL_MODULES = ("ip_vs", "nf_conntrack", "nf_tables")
@@ -257,7 +257,7 @@ def _anything_to_do(job: Job) -> bool:
 
 
 def _run() -> Run:
-    return _runs.setdefault(host.state, Run())
+    return _runs.setdefault(host.state.inventory, Run())
 
 
 def _in_run(job: Job) -> list[str]:

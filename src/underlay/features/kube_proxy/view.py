@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
 from underlay.cluster import Api
@@ -70,16 +71,16 @@ class ClusterView:
 
 
 _lock = threading.Lock()
-_views: WeakKeyDictionary[State, ClusterView] = WeakKeyDictionary()
+_views: WeakKeyDictionary[Inventory, ClusterView] = WeakKeyDictionary()
 
 
 def view_of(state: State, api: Api, take_out: str) -> ClusterView:
     """The view of this run; the first host that asks reads it for all."""
     with _lock:
-        found = _views.get(state)
+        found = _views.get(state.inventory)
         if found is None:
             found = read(api, take_out)
-            _views[state] = found
+            _views[state.inventory] = found
     return found
 
 

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from gevent.event import AsyncResult
 from pyinfra.api.deploy import deploy
+from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.context import host
 
@@ -22,7 +23,7 @@ from underlay.features.preflight.run import results
 from underlay.operations import checks
 from underlay.operations.outcome import note
 
-_results: WeakKeyDictionary[State, AsyncResult] = WeakKeyDictionary()
+_results: WeakKeyDictionary[Inventory, AsyncResult] = WeakKeyDictionary()
 
 
 @deploy("Pre-flight")
@@ -46,10 +47,10 @@ def preflight() -> None:
 
 
 def _once(state: State) -> list[Result]:
-    waiting = _results.get(state)
+    waiting = _results.get(state.inventory)
     if waiting is None:
         waiting = AsyncResult()
-        _results[state] = waiting
+        _results[state.inventory] = waiting
         try:
             waiting.set(_look(state))
         except Exception as error:
