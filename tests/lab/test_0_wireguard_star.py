@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 from tests.lab.bad_day import NO_ROOM, ahead, refused
-from tests.lab.machines import Machines, own_lab
+from tests.lab.machines import Machines, own_lab, pings
 
-from underlay.lab import network, ssh
+from underlay.lab import links, network, ssh
 
 pytestmark = pytest.mark.lab
 
@@ -136,6 +136,21 @@ def test_before_workers_cannot_reach_each_other(machines: Star) -> None:
     assert machines.pings("w2", "10.88.2.1")
     assert not machines.pings("w1", "10.88.2.2")
     assert not machines.pings("w2", "10.88.1.2")
+    assert not machines.pings("w1", machines.lab.machine("w2").address)
+
+
+def test_a_link_has_the_mtu_and_the_loss_it_is_given(machines: Star) -> None:
+    lab = links.set_link(machines.lab, "hub-w1", mtu=1400)
+    assert pings(machines, "w1", "10.88.1.1", "-M", "do", "-s", "1372")
+    assert not pings(machines, "w1", "10.88.1.1", "-M", "do", "-s", "1373")
+    lab = links.set_link(lab, "hub-w1", mtu=1500, loss=100)
+    assert not pings(machines, "w1", "10.88.1.1")
+    lab = links.set_link(lab, "hub-w1", loss=0)
+    assert pings(machines, "w1", "10.88.1.1", "-M", "do", "-s", "1472")
+    links.cut(lab, "w2")
+    assert not pings(machines, "hub", "10.88.2.2")
+    links.join(lab, "w2")
+    assert pings(machines, "hub", "10.88.2.2")
 
 
 def test_apply_joins_all_pairs_and_shows_no_secret(machines: Star) -> None:
