@@ -62,7 +62,7 @@ def up(request: Request, say: Say) -> Lab:
         binaries(request.kubernetes_dir, say, install=request.install) if with_kubernetes else None
     )
     suite = request.suite or sources.own_suite()
-    image = _image(suite, programs, say)
+    image = machine_image(suite, programs, say)
     directory.mkdir(parents=True, mode=0o700)
     try:
         lab = _create(request, wanted, suite, image, programs)
@@ -73,7 +73,8 @@ def up(request: Request, say: Say) -> Lab:
     return state.save(replace(lab, ready=True))
 
 
-def _image(suite: str, programs: Binaries | None, say: Say) -> Path:
+def machine_image(suite: str, programs: Binaries | None, say: Say) -> Path:
+    """The folder with disk and kernel of a suite, with Kubernetes when programs are given."""
     if programs is None:
         return node_image(suite, say)
     archive = container_image(suite, programs, say)
