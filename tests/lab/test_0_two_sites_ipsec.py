@@ -271,6 +271,20 @@ def test_the_link_survives_a_cut_and_a_gateway_that_reboots(sites: Sites) -> Non
     sites.unchanged(*sites.settings(), DEPLOY)
 
 
+def test_a_far_side_that_ends_a_link_brings_no_older_policy_back(sites: Sites) -> None:
+    # between a gateway's reading of new files and its own end of the link, the far side may end it
+    sites.until(lambda: len(sites.sessions("b-gw")) == 1)
+    file = "/etc/swanctl/conf.d/underlay-a-b.conf"
+    load = "swanctl --load-conns >/dev/null"
+    sites.on("b-gw", f"cp {file} /tmp/kept; sed -i '/local_ts/s|$|,10.99.0.0/24|' {file}; {load}")
+    sites.on("a-gw", "swanctl --terminate --ike a-b --timeout 30")
+    policies = sites.on("b-gw", "swanctl --list-pols")
+    sites.on("b-gw", f"cp -p /tmp/kept {file}; rm /tmp/kept; {load}")
+    assert "10.99.0.0/24" in policies
+    sites.comes_back()
+    sites.unchanged(*sites.settings(), DEPLOY)
+
+
 @pytest.mark.slow
 def test_the_other_gateway_reboots_too(sites: Sites) -> None:
     reboot(sites, "a-gw")
