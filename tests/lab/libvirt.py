@@ -85,7 +85,7 @@ class Libvirt:
 @contextmanager
 def libvirt() -> Iterator[Libvirt]:
     """Start it, and end whatever ran in its namespace."""
-    folder = Path(tempfile.mkdtemp(prefix="underlay-libvirt-"))
+    folder = Path(tempfile.mkdtemp(prefix="libvirt-of-underlay-"))
     netns = folder.name
     _run("ip", "netns", "add", netns)
     try:

@@ -96,8 +96,7 @@ def machines(own: Libvirt, kind: str) -> Iterator[Vagrant]:
     """Up, and destroyed at the end."""
     vagrant = Vagrant(own, kind)
     try:
-        # one after the other: an emulated machine takes a whole processor while it boots
-        vagrant.run("vagrant", "up", "--no-parallel")
+        vagrant.run("vagrant", "up")
         yield vagrant
     finally:
         vagrant.run("vagrant", "destroy", "--force", check=False)
