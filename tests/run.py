@@ -120,7 +120,7 @@ def _preparing(chosen: Sequence[Tier]) -> Iterator[None]:
     print(reason or f"preparing labs meanwhile, see {log.relative_to(ROOT)}", flush=True)
     with log.open("w") as said:
         child = subprocess.Popen(
-            ["nice", "-n", "19", sys.executable, "-m", "tests.lab.prepare"],
+            [sys.executable, "-m", "tests.lab.prepare"],
             cwd=ROOT, stdout=said, stderr=said, start_new_session=True,
         )  # fmt: skip
     try:

@@ -34,7 +34,7 @@ class World:
 
     calls: `keys`, `read`, `change` with the host, in order; broken: hosts on which no key can be
     made; installed: files that all interfaces share are there; readings: host -> what it
-    has besides; silent: members that answer nobody.
+    has besides; silent: members that answer nobody; looks: hosts, each time one told all of itself.
     """
 
     keys: dict[str, str] = field(default_factory=dict)
@@ -45,11 +45,13 @@ class World:
     installed: bool = True
     readings: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
+    looks: list[str] = field(default_factory=list)
 
     def answer(self, host: str, command: str) -> tuple[bool, CommandOutput]:
         """What a host's shell gives."""
         text = shlex.split(command)[-1]
         if f"{MARK}kernel" in text:
+            self.looks.append(host)
             return self._read(self._host(host))
         if f"{MARK}keys" in text:
             self.calls.append(f"read {host}")
@@ -104,6 +106,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def _run(overlay: dict[str, Any] = OVERLAY) -> Run:
     return run_on([HUB, A, B], connect, {"wireguard": {"overlays": {"wg0": overlay}}})
+
+
+def test_a_plan_looks_at_each_host_once(world: World) -> None:
+    run_on([HUB, A, B], connect, {"wireguard": {"overlays": {"wg0": OVERLAY}}}, dry=True)
+    assert sorted(world.looks) == sorted([HUB, A, B])
 
 
 def test_keys_are_made_everywhere_before_anybody_reads_them(world: World) -> None:

@@ -440,11 +440,12 @@ def run_on(
     groups: Mapping[str, Sequence[str]] | None = None,
     *,
     at_once: bool = False,
+    dry: bool = False,
 ) -> Run:
     """The same on any hosts; settings: section -> its values, the same for all of them.
 
     own: host -> what it has in place of that; groups: name -> hosts; at_once: plan all of them at
-    the same time, as the command line does, and not one after the other.
+    the same time, as the command line does, and not one after the other; dry: plan only.
     """
     data = {**settings, "fake_delay": 0, "fake_delay_jitter": 0}
     hosts: list[tuple[str, dict[str, object]]] = [
@@ -461,10 +462,11 @@ def run_on(
         state.set_stage(StateStage.Prepare)
         with _as_command_line():
             _planned(state, deploy, at_once=at_once)
-        state.set_stage(StateStage.Execute)
-        # with no host left it raises, which is a failed run as any other
-        with suppress(PyinfraError):
-            run_ops(state)
+        if not dry:
+            state.set_stage(StateStage.Execute)
+            # with no host left it raises, which is a failed run as any other
+            with suppress(PyinfraError):
+                run_ops(state)
     return Run(
         failed={host.name for host in state.failed_hosts},
         operations=sum(len(state.ops[host]) for host in inventory),

@@ -33,9 +33,19 @@ from underlay.operations.ipsec_plan import (
 from underlay.operations.ipsec_refusals import notes, path_may_change, refusals
 from underlay.operations.ipsec_secrets import SecretFile
 from underlay.operations.ipsec_tunnel import Tunnel
+from underlay.operations.planned import OncePlanned
 
 GUARD = "ipsec"
 Steps = Generator[PyinfraCommand, None, None]
+
+
+def _look() -> Host | None:
+    found: Host | None = host.get_fact(IPsecHost, hashed=tuple(SHARED))
+    return found
+
+
+#: This host as it is.
+read = OncePlanned(_look)
 
 
 @dataclass(frozen=True)
@@ -177,12 +187,6 @@ def settled(wanted: Sequence[Tunnel]) -> Steps:
     sentences = [ipsec_proof.failure(state, link) for link in mine]
     if any(sentences):
         yield from outcome.fail(*(f"{host.name}: {text}" for text in sentences if text))
-
-
-def read() -> Host | None:
-    """This host as it is."""
-    found: Host | None = host.get_fact(IPsecHost, hashed=tuple(SHARED))
-    return found
 
 
 def _held(wanted: Sequence[Tunnel]) -> list[Tunnel]:

@@ -18,6 +18,7 @@ from underlay import settings
 from underlay.facts.wireguard import WireGuardHost
 from underlay.facts.wireguard_host import FOLDER, Host
 from underlay.operations import guard, outcome, wireguard_keys, wireguard_script
+from underlay.operations.planned import OncePlanned
 from underlay.operations.wireguard_plan import (
     SHARED,
     Change,
@@ -29,6 +30,15 @@ from underlay.operations.wireguard_refusals import cut_off, notes, refusals
 
 GUARD = "wireguard"
 Steps = Generator[PyinfraCommand, None, None]
+
+
+def _look() -> Host | None:
+    found: Host | None = host.get_fact(WireGuardHost, hashed=tuple(SHARED))
+    return found
+
+
+#: This host as it is.
+read = OncePlanned(_look)
 
 
 @operation()
@@ -103,12 +113,6 @@ def interfaces(wanted: Sequence[Interface], guard_seconds: int) -> Steps:
     guarded = f"set -e\n{armed}\n{text}\n{guard.released(GUARD)}"
     yield StringCommand("sh", "-c", shlex.quote(guarded))
     yield FunctionCommand(guard.confirm, [GUARD, guard_seconds], {})
-
-
-def read() -> Host | None:
-    """This host as it is."""
-    found: Host | None = host.get_fact(WireGuardHost, hashed=tuple(SHARED))
-    return found
 
 
 def path_may_change(found: Host, wanted: Sequence[Interface], gone: Sequence[str]) -> str:
