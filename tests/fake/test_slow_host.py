@@ -273,8 +273,8 @@ Maker = Callable[[Patch, Path, Shells], Made]
 #: Deploy -> how it is run on COUNT hosts, and how many commands the host gets that gets most of
 #: them: of a run that changes, and of the next.
 COSTS: dict[str, tuple[Maker, int, int]] = {
-    "wireguard": (_wireguard, 11, 6),
-    "ipsec": (_ipsec, 11, 6),
+    "wireguard": (_wireguard, 10, 5),
+    "ipsec": (_ipsec, 10, 5),
     "flannel": (_flannel, 5, 1),
     "proxy_mode": (_proxy, 16, 1),
     "route_reflectors": (_reflectors, 8, 1),
