@@ -29,6 +29,7 @@ def test_apply_then_apply_again_changes_nothing(machines: Machines, before: dict
     machines.unchanged(*DEPLOYS)
 
 
+@pytest.mark.slow
 def test_values_and_modules_survive_a_reboot(machines: Machines) -> None:
     done = machines.underlay("lab", "exec", "--on", "w2", "--", "reboot")
     assert done.returncode == 0, done.stderr

@@ -159,10 +159,8 @@ def test_a_node_that_loses_its_power_in_the_middle_of_a_switch(
     migrated_and_back(machines, api, before)
 
 
-@pytest.mark.parametrize(
-    "step",
-    [step if step == SWITCH else pytest.param(step, marks=pytest.mark.slow) for step in STEPS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
 def test_a_controller_killed_at_each_step(machines: Machines, api: Api, step: str) -> None:
     before = config(api)
     run = Running(machines)
