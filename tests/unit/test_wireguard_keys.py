@@ -62,12 +62,3 @@ def test_a_second_run_of_a_process_asks_again() -> None:
     with ctx_state.use(second):
         assert key_of_hub() == "second"
     assert (first.asked, second.asked) == (1, 1)
-
-
-def test_keys_that_changed_in_a_run_are_asked_for_again() -> None:
-    run = State("old")
-    with ctx_state.use(run):
-        assert key_of_hub() == "old"
-        run.key = "new"
-        wireguard_keys.forget(state)
-        assert key_of_hub() == "new"

@@ -76,11 +76,6 @@ def known(peers: str) -> dict[str, str]:
     return keys
 
 
-def forget(state: State) -> None:
-    """Keys have changed in this run: everybody is asked again."""
-    _asked.pop(state.inventory, None)
-
-
 def _ask(state: State, name: str) -> dict[str, str]:
     """The public keys of one host.
 
